@@ -1,0 +1,23 @@
+/** @type {import('jest').Config} */
+export default {
+  testMatch: ['<rootDir>/spec/**/*.spec.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+        module: { type: 'es6' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  moduleNameMapper: {
+    '^express-sealed-session$': '<rootDir>/lib/index.ts',
+    // TypeScript's imports name the compiled file; Jest runs the source.
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  collectCoverageFrom: ['lib/**/*.ts'],
+  coverageProvider: 'v8',
+  restoreMocks: true,
+};

@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+
+/**
+ * Whether a person is opening a page, and would rather see a sign-in page than a 401. A `fetch` that accepts
+ * anything is not one: a redirect to another origin would only fail there in a way that is harder to read.
+ */
+export function opensPage(req: IncomingMessage): boolean {
+  if (req.method !== 'GET' && req.method !== 'HEAD') return false;
+  const mode = req.headers['sec-fetch-mode'];
+  if (mode !== undefined) return mode === 'navigate';
+  return /\btext\/html\b/.test(req.headers.accept ?? '');
+}
+
+/** Whether the browser asks ahead of a visit that may never come: no reason to change anything. */
+export function isPrefetch(req: IncomingMessage): boolean {
+  const purpose = req.headers['sec-purpose'] ?? req.headers.purpose ?? req.headers['x-moz'];
+  return /\b(prefetch|prerender|preview)\b/.test(String(purpose ?? ''));
+}
+
+/**
+ * Whether another site made the browser send this. Browsers that do not tell where a request comes from are told by
+ * `Origin`; without either it is no browser, or one that was asked directly.
+ */
+export function isCrossSite(req: IncomingMessage, ownOrigin: string): boolean {
+  const site = req.headers['sec-fetch-site'];
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+  const { origin } = req.headers;
+  return origin !== undefined && origin !== ownOrigin;
+}
+
+/** The path and query that the browser asked for, also inside an Express router or a Connect mount. */
+export function requestPath(req: IncomingMessage): string {
+  return (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
+}
+
+// Control characters and backslashes are what browsers drop or turn into slashes on the way to another host.
+// eslint-disable-next-line no-control-regex
+const unsafe = /[\u0000-\u001f\u007f\\]/;
+
+/** A path of our own to return to, or the fallback: `//host`, `/\host` and absolute URLs lead away. */
+export function safeReturnPath(value: string | null | undefined, fallback: string): string {
+  if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > 2_048) return fallback;
+  const base = 'http://own.invalid';
+  if (!URL.canParse(value, base)) return fallback;
+  const url = new URL(value, base);
+  return url.origin === base ? url.pathname + url.search + url.hash : fallback;
+}

@@ -1,0 +1,340 @@
+import { LRUCache } from 'lru-cache';
+
+import {
+  amount,
+  bool,
+  callable,
+  type Check,
+  type Checks,
+  checkOptions,
+  object,
+  oneOf,
+  optional,
+  secureUrl,
+  text,
+  textOrList,
+} from './checks.js';
+import { type ConfigProblem, SessionConfigError } from './errors.js';
+import { type Emit, emitter, type EventCallbacks } from './events.js';
+import type { CookieSettings } from './http/cookies.js';
+import { safeReturnPath } from './http/navigation.js';
+import type { Provider } from './provider/provider.js';
+import type { Coordinator } from './refresh/coordinator.js';
+import { processCoordinator } from './refresh/memory-coordinator.js';
+import type { RenewalSettings } from './refresh/renew.js';
+import { ironSealer } from './seal/iron.js';
+import { type Password, passwordCheck, type Passwords, readPasswords } from './seal/passwords.js';
+import { type Sealer, sealing } from './seal/sealer.js';
+import type { VerifiedSession } from './token/verified-session.js';
+
+/** What a session must have to pass. Every part that is given must hold. */
+export interface Rule {
+  /** All of these permissions. */
+  readonly permissions?: string | readonly string[] | undefined;
+  /** One of these roles. */
+  readonly roles?: string | readonly string[] | undefined;
+  /** All of these entitlements. */
+  readonly entitlements?: string | readonly string[] | undefined;
+  /** All of these feature flags. */
+  readonly featureFlags?: string | readonly string[] | undefined;
+  /** Signed in to one of these organizations. */
+  readonly organizationId?: string | readonly string[] | undefined;
+  /** Whether a visitor who opens a page is sent to sign in rather than told 401. Default: true. */
+  readonly redirect?: boolean | undefined;
+}
+
+export interface CookieOptions {
+  /** Default: the provider's (`wos-session` for WorkOS, `__Host-session` for OIDC). */
+  readonly name?: string | undefined;
+  /** Default: none, so that the cookie belongs to this host alone. */
+  readonly domain?: string | undefined;
+  /** Default: `/`. */
+  readonly path?: string | undefined;
+  /** Default: `lax`. With `strict`, the visitor seems signed out on the first page after the provider's. */
+  readonly sameSite?: 'lax' | 'strict' | 'none' | undefined;
+  /** Default: true. `false` is for development on localhost: any other host is refused. */
+  readonly secure?: boolean | undefined;
+  /** Seconds. Default and most: 34,560,000 (400 days, where browsers cut off). */
+  readonly maxAge?: number | undefined;
+}
+
+export interface RefreshOptions {
+  /** Refresh this long before the access token expires, or a fifth of its lifetime if that is less. Default: 60. */
+  readonly windowSeconds?: number | undefined;
+  /** How long a request with the old cookie is given the new one. Default: 60. */
+  readonly graceSeconds?: number | undefined;
+  /** The longest that a request waits for a refresh, in milliseconds. Default: 5000. */
+  readonly waitMs?: number | undefined;
+  /** The longest that a refresh runs, in milliseconds; it goes on without the request. Default: 20000. */
+  readonly budgetMs?: number | undefined;
+  /** Default: one in memory, shared by every middleware of the process. */
+  readonly coordinator?: Coordinator | undefined;
+}
+
+export interface CacheOptions {
+  /** How many verified sessions are remembered. Default: 10,000. */
+  readonly maxSessions?: number | undefined;
+  /** How long at most, in seconds; never longer than the access token lives. Default: 300. */
+  readonly maxSeconds?: number | undefined;
+}
+
+export interface SessionOptions {
+  /** `workos(…)`, `oidc(…)` or another `Provider`. */
+  readonly provider: Provider;
+  /** 32 characters or more; or a map of id → password: the highest id seals, all open. */
+  readonly password: Password | undefined;
+  /** Makes the middleware the guard itself: `true`, or a rule as for `requireSession`. Default: false. */
+  readonly required?: boolean | Rule | undefined;
+  /** Where the session goes on the request. Default: `session`. */
+  readonly property?: string | undefined;
+  readonly cookie?: CookieOptions | undefined;
+  /** How the cookie is written. Every known format is read. Default: `ironSealer()`. */
+  readonly sealer?: Sealer | undefined;
+  readonly refresh?: RefreshOptions | undefined;
+  /**
+   * What becomes of a request while it cannot be known whether its session is good: `defer` lets it go on, not signed
+   * in (guards answer 503), `error` answers 503, `stale` serves the old claims for `staleSeconds`. Default: `defer`.
+   */
+  readonly onTransient?: 'defer' | 'error' | 'stale' | undefined;
+  /** How long after their expiry the old claims serve, with `onTransient: 'stale'`. Default: 300. */
+  readonly staleSeconds?: number | undefined;
+  /** How far the provider's clock may be off, for `exp` and `nbf`. Default: 5. */
+  readonly clockToleranceSeconds?: number | undefined;
+  /** Verified sessions remembered in memory; `false` turns it off. */
+  readonly cache?: false | CacheOptions | undefined;
+  readonly events?: EventCallbacks | undefined;
+
+  /** The app's own origin, such as `https://app.example.com`. Required by `sessionRoutes`; never read from a request. */
+  readonly baseUrl?: string | undefined;
+  /** Default: `/login`. */
+  readonly loginPath?: string | undefined;
+  /** Default: `/callback`. To be registered with the provider as `baseUrl` + `callbackPath`. */
+  readonly callbackPath?: string | undefined;
+  /** Default: `/logout`. */
+  readonly logoutPath?: string | undefined;
+  /** Where a visitor goes who signed in without asking for a page. Default: `/`. */
+  readonly afterSignIn?: string | undefined;
+  /** Where a visitor goes after signing out. Default: `/`. */
+  readonly afterSignOut?: string | undefined;
+}
+
+/** The options, checked, with every default in its place. Nobody looks at the caller's object again. */
+export interface Config {
+  readonly provider: Provider;
+  readonly passwords: Passwords;
+  readonly required: Rule | undefined;
+  readonly property: string;
+  readonly cookie: CookieSettings;
+  readonly sealer: Sealer;
+  readonly sealers: readonly Sealer[];
+  readonly coordinator: Coordinator;
+  readonly renewal: RenewalSettings;
+  readonly windowMs: number;
+  readonly onTransient: 'defer' | 'error' | 'stale';
+  readonly staleMs: number;
+  readonly clockToleranceSeconds: number;
+  readonly verified: LRUCache<string, VerifiedSession> | undefined;
+  readonly verifiedMs: number;
+  readonly emit: Emit;
+  readonly routes: {
+    readonly baseUrl: string | undefined;
+    readonly loginPath: string;
+    readonly callbackPath: string;
+    readonly logoutPath: string;
+    readonly afterSignIn: string;
+    readonly afterSignOut: string;
+  };
+}
+
+const path: Check = (value) =>
+  typeof value === 'string' && safeReturnPath(value, '') === value
+    ? undefined
+    : 'must be a path of the app that begins with one slash, such as "/login".';
+
+const cookieName: Check = (value) =>
+  typeof value === 'string' && /^[\w!#$%&'*+\-.^`|~]+$/.test(value)
+    ? undefined
+    : "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~ (RFC 6265).";
+
+const cookieAttribute: Check = (value) =>
+  typeof value === 'string' && /^[\x21-\x3a\x3c-\x7e]+$/.test(value)
+    ? undefined
+    : 'must be a string without spaces, semicolons and control characters.';
+
+const ruleChecks: Checks<Rule> = {
+  permissions: optional(textOrList),
+  roles: optional(textOrList),
+  entitlements: optional(textOrList),
+  featureFlags: optional(textOrList),
+  organizationId: optional(textOrList),
+  redirect: optional(bool),
+};
+
+const cookieChecks: Checks<CookieOptions> = {
+  name: optional(cookieName),
+  domain: optional(cookieAttribute),
+  path: optional(cookieAttribute),
+  sameSite: optional(oneOf('lax', 'strict', 'none')),
+  secure: optional(bool),
+  maxAge: optional(amount('seconds', 1, Infinity)),
+};
+
+const refreshChecks: Checks<RefreshOptions> = {
+  windowSeconds: optional(amount('seconds', 0, 86_400)),
+  graceSeconds: optional(amount('seconds', 0, 3_600)),
+  waitMs: optional(amount('milliseconds', 1, 600_000)),
+  budgetMs: optional(amount('milliseconds', 1, 600_000)),
+  coordinator: optional((value) => methods(value, 'refresh', 'claim', 'end', 'hasEnded')),
+};
+
+const cacheChecks: Checks<CacheOptions> = {
+  maxSessions: optional(amount('sessions', 1, 10_000_000)),
+  maxSeconds: optional(amount('seconds', 1, 86_400)),
+};
+
+const eventChecks: Checks<EventCallbacks> = {
+  refreshed: optional(callable),
+  refreshFailed: optional(callable),
+  rejected: optional(callable),
+  configuration: optional(callable),
+  signedIn: optional(callable),
+  signedOut: optional(callable),
+};
+
+const checks: Checks<SessionOptions> = {
+  provider: (value) => {
+    const message = methods(value, 'accessTokenRules', 'refreshRequest', 'readRefresh', 'terminalReason');
+    return message && `must be workos({ … }), oidc({ … }) or another Provider. It ${message}`;
+  },
+  password: passwordCheck,
+  required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
+  property: optional(text),
+  cookie: optional(object),
+  sealer: optional((value) => methods(value, 'recognises', 'open', 'seal')),
+  refresh: optional(object),
+  onTransient: optional(oneOf('defer', 'error', 'stale')),
+  staleSeconds: optional(amount('seconds', 0, 86_400)),
+  clockToleranceSeconds: optional(amount('seconds', 0, 300)),
+  cache: optional((value) => (value === false ? undefined : object(value))),
+  events: optional(object),
+  baseUrl: optional(secureUrl),
+  loginPath: optional(path),
+  callbackPath: optional(path),
+  logoutPath: optional(path),
+  afterSignIn: optional(path),
+  afterSignOut: optional(path),
+};
+
+function methods(value: unknown, ...names: string[]): string | undefined {
+  const missing = names.filter((name) => typeof (value as Record<string, unknown> | undefined)?.[name] !== 'function');
+  return missing.length === 0 ? undefined : `must have the methods: ${names.join(', ')}.`;
+}
+
+/** What is wrong with a rule, by option path. */
+export function checkRule(at: string, rule: unknown): ConfigProblem[] {
+  return checkOptions(at, rule, ruleChecks);
+}
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws {SessionConfigError} with everything that is wrong, each by its option path
+ */
+export function resolveOptions(options: SessionOptions): Config {
+  const problems = findProblems(options);
+  if (problems.length > 0) throw new SessionConfigError(problems);
+
+  const { provider, password = '', cookie = {}, refresh = {}, cache = {}, required } = options;
+  const passwords = readPasswords(password);
+  const sealer = options.sealer ?? ironSealer();
+  const coordinator = refresh.coordinator ?? processCoordinator;
+  const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
+
+  return Object.freeze({
+    provider,
+    passwords,
+    required: typeof required === 'object' ? required : required ? {} : undefined,
+    property: options.property ?? 'session',
+    cookie: resolveCookie(cookie, provider),
+    sealer,
+    sealers: [sealer, ironSealer()],
+    coordinator,
+    renewal: {
+      provider,
+      coordinator,
+      graceMs: (refresh.graceSeconds ?? 60) * 1000,
+      waitMs: refresh.waitMs ?? 5_000,
+      budgetMs: refresh.budgetMs ?? 20_000,
+      ...sealing(sealer, passwords),
+    },
+    windowMs: (refresh.windowSeconds ?? 60) * 1000,
+    onTransient: options.onTransient ?? 'defer',
+    staleMs: (options.staleSeconds ?? 300) * 1000,
+    clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
+    verified: cache ? new LRUCache({ max: maxSessions }) : undefined,
+    verifiedMs: maxSeconds * 1000,
+    emit: emitter({ ...options.events }),
+    routes: {
+      baseUrl: options.baseUrl === undefined ? undefined : new URL(options.baseUrl).origin,
+      loginPath: options.loginPath ?? '/login',
+      callbackPath: options.callbackPath ?? '/callback',
+      logoutPath: options.logoutPath ?? '/logout',
+      afterSignIn: options.afterSignIn ?? '/',
+      afterSignOut: options.afterSignOut ?? '/',
+    },
+  } satisfies Config);
+}
+
+const maxCookieAge = 34_560_000;
+
+function resolveCookie(cookie: CookieOptions, provider: Provider): CookieSettings {
+  return {
+    name: cookie.name ?? provider.cookieName,
+    domain: cookie.domain,
+    path: cookie.path ?? '/',
+    sameSite: cookie.sameSite ?? 'lax',
+    secure: cookie.secure ?? true,
+    maxAge: Math.min(Math.trunc(cookie.maxAge ?? maxCookieAge), maxCookieAge),
+  };
+}
+
+function findProblems(options: SessionOptions): ConfigProblem[] {
+  if (typeof (options as { socket?: unknown } | undefined)?.socket === 'object') {
+    return [
+      { path: 'options', message: 'is a request. Write app.use(withSession(options)), not app.use(withSession).' },
+    ];
+  }
+  const problems = checkOptions('', options, checks);
+  // Nothing can be said of the parts of what is not an object.
+  if (problems.some(({ path: at }) => at === 'options')) return problems;
+  const isFine = (name: string) => !problems.some(({ path: at }) => at === name);
+  const { provider, required, cookie, refresh, cache, events } = options;
+
+  if (isFine('provider')) problems.push(...(provider.problems ?? []));
+  if (typeof required === 'object' && isFine('required')) problems.push(...checkRule('required', required));
+  if (refresh && isFine('refresh')) problems.push(...checkOptions('refresh', refresh, refreshChecks));
+  if (cache && isFine('cache')) problems.push(...checkOptions('cache', cache, cacheChecks));
+  if (events && isFine('events')) problems.push(...checkOptions('events', events, eventChecks));
+  if (isFine('cookie')) {
+    problems.push(...checkOptions('cookie', cookie ?? {}, cookieChecks));
+    if (isFine('provider') && isFine('cookie.name'))
+      problems.push(...findCookieConflicts(resolveCookie(cookie ?? {}, provider)));
+  }
+  return problems;
+}
+
+/** Combinations that browsers refuse without a word (RFC 6265bis sections 4.1.3 and 5.7). */
+function findCookieConflicts({ name, domain, path: cookiePath, secure, sameSite }: CookieSettings): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const conflict = (at: string, message: string) => problems.push({ path: `cookie.${at}`, message });
+  if (name.toLowerCase().startsWith('__host-')) {
+    if (domain !== undefined)
+      conflict('domain', 'cannot be set for a "__Host-" cookie. Leave it out, or set another "cookie.name".');
+    if (cookiePath !== '/') conflict('path', 'must be "/" for a "__Host-" cookie.');
+  }
+  if (/^__(host|secure)-/i.test(name) && !secure) {
+    conflict('secure', `cannot be false for a cookie whose name begins with "__". Set another "cookie.name" as well.`);
+  }
+  if (sameSite === 'none' && !secure) conflict('sameSite', 'can be "none" only with "secure".');
+  return problems;
+}

@@ -1,0 +1,293 @@
+import { decodeJwt } from 'jose';
+import type * as oauth4webapi from 'oauth4webapi';
+
+import {
+  callable,
+  type Checks,
+  checkOptions,
+  isLoopback,
+  oneOf,
+  optional,
+  secureUrl,
+  text,
+  textOrList,
+} from '../checks.js';
+import type { ConfigProblem } from '../errors.js';
+import {
+  type Claims,
+  isRecord,
+  type SessionPayload,
+  type TerminalReason,
+  type TokenSet,
+  type User,
+} from '../session.js';
+import { cachedDocument } from './cached-document.js';
+import { ProviderFailure } from './failure.js';
+import { pkceChallenge } from './pkce.js';
+import type { Provider, RefreshGrant, Reuse, SignInRequest, TokenRequest } from './provider.js';
+
+export interface OidcOptions {
+  /** The issuer identifier; its metadata is discovered below it. Plain http for loopback hosts only. */
+  issuer: string | undefined;
+  clientId: string | undefined;
+  /** Sent as HTTP Basic, or as the provider's metadata asks for. Required unless `clientAuthentication` is given. */
+  clientSecret?: string | undefined;
+  /** Another way for the client to prove itself, as made by `oauth4webapi`: `PrivateKeyJwt(key)`, `ClientSecretPost(…)`. */
+  clientAuthentication?: oauth4webapi.ClientAuth | undefined;
+  /** Default: `openid profile email offline_access`. */
+  scope?: string | undefined;
+  /** The resource server that the access token is for (RFC 8707). */
+  resource?: string | undefined;
+  /**
+   * Demands one of these in the `aud` of a JWT access token. Default: `resource`; without one, the token must name
+   * this client in `client_id`, `azp`, `cid`, `appid` or `aud`.
+   */
+  audience?: string | readonly string[] | undefined;
+  /** Algorithms of JWT access tokens. Default: the asymmetric ones among those that the provider's metadata names. */
+  algorithms?: readonly string[] | undefined;
+  /** Whether access tokens are JWTs to verify. Default: `auto`, those that look like one are. */
+  accessToken?: 'auto' | 'jwt' | 'opaque' | undefined;
+  /** What the provider does when a refresh token comes twice. Default: `strict`, the safe assumption. */
+  reuse?: Reuse | undefined;
+  /** More parameters for the authorization request, such as `prompt`. */
+  authorizationParameters?: Readonly<Record<string, string>> | undefined;
+}
+
+const checks: Checks<OidcOptions> = {
+  issuer: secureUrl,
+  clientId: text,
+  clientSecret: optional(text),
+  clientAuthentication: optional(callable),
+  scope: optional((value) =>
+    typeof value === 'string' && value.split(' ').includes('openid')
+      ? undefined
+      : 'must be a string that contains "openid".',
+  ),
+  resource: optional(text),
+  audience: optional(textOrList),
+  algorithms: optional((value) =>
+    Array.isArray(value) && value.length > 0 && value.every(isAsymmetric)
+      ? undefined
+      : 'must be a list of asymmetric algorithms, such as ["RS256"]: with a symmetric one the public key would be the secret.',
+  ),
+  accessToken: optional(oneOf('auto', 'jwt', 'opaque')),
+  reuse: optional(oneOf('idempotent', 'sibling', 'none', 'strict')),
+  authorizationParameters: optional((value) =>
+    isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
+      ? undefined
+      : 'must be an object of strings.',
+  ),
+};
+
+/** Any OpenID Connect provider, by discovery. */
+export function oidc(options: OidcOptions): Provider {
+  const problems: ConfigProblem[] = checkOptions('provider', options, checks);
+  if (problems.length === 0 && options.clientSecret === undefined && options.clientAuthentication === undefined) {
+    problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
+  }
+  // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
+  const given: OidcOptions = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : options;
+  const { issuer = '', clientId = '', clientSecret = '', clientAuthentication, resource, reuse = 'strict' } = given;
+  const { scope = 'openid profile email offline_access', accessToken = 'auto' } = given;
+  const audience = given.audience ?? resource;
+  const algorithms = given.algorithms && [...given.algorithms];
+  const authorizationParameters = { ...given.authorizationParameters };
+  const client: oauth4webapi.Client = { client_id: clientId };
+
+  const metadata = cachedDocument(async () => {
+    const oauth = await import('oauth4webapi');
+    const url = new URL(issuer);
+    const response = await oauth.discoveryRequest(url, {
+      // eslint-disable-next-line @typescript-eslint/no-deprecated -- deprecated so as to stand out; loopback hosts only
+      [oauth.allowInsecureRequests]: isLoopback(url.hostname),
+      signal: AbortSignal.timeout(5_000),
+    });
+    if (response.status !== 200) {
+      throw new ProviderFailure(
+        response.status >= 500 || response.status === 429 ? 'server_error' : 'provider_misconfigured',
+        `Discovery answered with HTTP status ${response.status}.`,
+      );
+    }
+    return oauth.processDiscoveryResponse(url, response);
+  });
+
+  async function endpoint(name: 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri'): Promise<string> {
+    const { value } = await metadata.get();
+    const url = value[name];
+    // The tokens and the client's secret go there: what holds for `issuer` holds for every endpoint.
+    if (secureUrl(url) !== undefined) {
+      throw new ProviderFailure('provider_misconfigured', `The provider's metadata names no https "${name}".`);
+    }
+    return url ?? '';
+  }
+
+  async function tokenRequest(url: string, parameters: Record<string, string | undefined>): Promise<TokenRequest> {
+    const oauth = await import('oauth4webapi');
+    const { value: as } = await metadata.get();
+    const body = new URLSearchParams();
+    for (const [key, parameter] of Object.entries(parameters)) if (parameter !== undefined) body.set(key, parameter);
+    const headers = new Headers({
+      accept: 'application/json',
+      'content-type': 'application/x-www-form-urlencoded;charset=UTF-8',
+    });
+    const offered = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic'];
+    const authenticate =
+      clientAuthentication ??
+      (offered.includes('client_secret_basic') || !offered.includes('client_secret_post')
+        ? oauth.ClientSecretBasic(clientSecret)
+        : oauth.ClientSecretPost(clientSecret));
+    await authenticate(as, client, body, headers);
+    return { url, headers: Object.fromEntries(headers), body: body.toString() };
+  }
+
+  function isOpaque(token: string): boolean {
+    return accessToken === 'opaque' || (accessToken === 'auto' && token.split('.').length !== 3);
+  }
+
+  function readTokens(answer: Readonly<Record<string, unknown>>, user: User | undefined): TokenSet | undefined {
+    const token = string(answer.access_token);
+    if (token === undefined) return undefined;
+    const lifetime = Number(answer.expires_in);
+    return {
+      accessToken: token,
+      refreshToken: string(answer.refresh_token),
+      user,
+      // `expires_in` is only recommended (RFC 6749 section 5.1). Five minutes is early for most, and early is safe.
+      expiresIn: isOpaque(token) ? (lifetime > 0 && Number.isFinite(lifetime) ? lifetime : 300) : undefined,
+    };
+  }
+
+  return Object.freeze({
+    name: 'oidc',
+    id: `oidc ${issuer} ${clientId}`,
+    cookieName: '__Host-session',
+    reuse,
+    problems,
+
+    isOpaque,
+    accessTokenRules: async () => {
+      const [keysUrl, { value: as }] = await Promise.all([endpoint('jwks_uri'), metadata.get()]);
+      const named = (as.id_token_signing_alg_values_supported ?? []).filter(isAsymmetric);
+      return {
+        keysUrl,
+        algorithms: algorithms ?? (named.length ? named : ['RS256']),
+        issuer: [as.issuer],
+        audience: audience === undefined ? undefined : [audience].flat(),
+        issuedToUs: (claims) => issuedTo(clientId, claims, audience === undefined),
+      };
+    },
+
+    organizationOf: ({ organizationId }: SessionPayload) => organizationId,
+    refreshRequest: async ({ refreshToken, organizationId }: RefreshGrant) =>
+      tokenRequest(await endpoint('token_endpoint'), {
+        grant_type: 'refresh_token',
+        refresh_token: refreshToken,
+        resource,
+        organization_id: organizationId,
+      }),
+    readRefresh: async (answer, previous: SessionPayload) => {
+      const idToken = string(answer.id_token);
+      if (idToken === undefined) return readTokens(answer, undefined);
+      const { value: as } = await metadata.get();
+      const claims = decodeJwt(idToken);
+      // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client. The signature is
+      // not what vouches for it: it came over TLS from the token endpoint (section 3.1.3.7).
+      const same =
+        claims.iss === as.issuer &&
+        [claims.aud].flat().includes(clientId) &&
+        (previous.user?.id === undefined || claims.sub === previous.user.id);
+      if (!same) throw new ProviderFailure('provider_misconfigured', 'The refresh answered with a foreign ID token.');
+      return readTokens(answer, readUser(claims));
+    },
+    terminalReason: (answer): TerminalReason | undefined =>
+      answer.error === 'invalid_grant' ? 'invalid_grant' : undefined,
+
+    authorizationUrl: async ({ redirectUri, state, nonce, codeVerifier }: SignInRequest) => {
+      const url = new URL(await endpoint('authorization_endpoint'));
+      const parameters = {
+        ...authorizationParameters,
+        // A provider gives a refresh token for `offline_access` only with consent (OpenID Connect Core, section 11).
+        ...(scope.split(' ').includes('offline_access') &&
+          authorizationParameters.prompt === undefined && { prompt: 'consent' }),
+        client_id: clientId,
+        response_type: 'code',
+        redirect_uri: redirectUri,
+        scope,
+        ...(resource !== undefined && { resource }),
+        state,
+        nonce,
+        code_challenge: await pkceChallenge(codeVerifier),
+        code_challenge_method: 'S256',
+      };
+      for (const [key, parameter] of Object.entries(parameters)) url.searchParams.set(key, parameter);
+      return url.href;
+    },
+    codeRequest: async (callback, { state, redirectUri, codeVerifier }: SignInRequest) => {
+      const oauth = await import('oauth4webapi');
+      const { value: as } = await metadata.get();
+      // Checks `state`, and `iss` where the provider sends it (RFC 9207): a code of another provider's is not sent on.
+      const checked = oauth.validateAuthResponse(as, client, callback, state);
+      return tokenRequest(await endpoint('token_endpoint'), {
+        grant_type: 'authorization_code',
+        code: checked.get('code') ?? undefined,
+        redirect_uri: redirectUri,
+        code_verifier: codeVerifier,
+        resource,
+      });
+    },
+    readSignIn: async (answer, { nonce }: SignInRequest) => {
+      const oauth = await import('oauth4webapi');
+      const { value: as } = await metadata.get();
+      const response = Response.json(answer);
+      const checked = await oauth.processAuthorizationCodeResponse(as, client, response, {
+        expectedNonce: nonce,
+        requireIdToken: true,
+      });
+      const claims = oauth.getValidatedIdTokenClaims(checked);
+      return readTokens(answer, claims && readUser(claims));
+    },
+
+    logoutUrl: async ({ returnTo }) => {
+      const { value: as } = await metadata.get();
+      if (secureUrl(as.end_session_endpoint) !== undefined) return undefined;
+      const url = new URL(as.end_session_endpoint ?? '');
+      url.searchParams.set('client_id', clientId);
+      if (returnTo !== undefined) url.searchParams.set('post_logout_redirect_uri', returnTo);
+      return url.href;
+    },
+    revocationRequest: async (refreshToken: string) => {
+      const { value: as } = await metadata.get();
+      if (secureUrl(as.revocation_endpoint) !== undefined) return undefined;
+      return tokenRequest(as.revocation_endpoint ?? '', { token: refreshToken, token_type_hint: 'refresh_token' });
+    },
+  } satisfies Provider);
+}
+
+function isAsymmetric(algorithm: unknown): boolean {
+  return typeof algorithm === 'string' && /^((RS|PS|ES)(256|384|512)|EdDSA|Ed25519|ML-DSA-\d+)$/.test(algorithm);
+}
+
+/**
+ * Whether the token names this client as the one it was issued to. The claim has a different name at each vendor;
+ * where none is there, only an audience that was asked for by name can stand in.
+ */
+function issuedTo(clientId: string, claims: Claims, mustSay: boolean): boolean {
+  const named = ['client_id', 'azp', 'cid', 'appid'].map((claim) => claims[claim]).find((id) => typeof id === 'string');
+  if (named !== undefined) return named === clientId;
+  return !mustSay || [claims.aud].flat().includes(clientId);
+}
+
+// What an ID token says about itself and about the sign-in, not about the person.
+const protocolClaims = new Set(
+  'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk'.split(' '),
+);
+
+function readUser(claims: Readonly<Record<string, unknown>>): User | undefined {
+  if (typeof claims.sub !== 'string') return undefined;
+  const personal = Object.entries(claims).filter(([claim]) => !protocolClaims.has(claim));
+  return { ...Object.fromEntries(personal), id: claims.sub };
+}
+
+function string(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

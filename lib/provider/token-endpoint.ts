@@ -1,0 +1,85 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+
+import { isRecord, type RetryableReason } from '../session.js';
+import { failureReason, readRetryAfter } from './failure.js';
+import type { TokenRequest } from './provider.js';
+
+/** What a POST to the provider came to. */
+export type Answer =
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      /** The JSON object in the body; empty when the body is none, whatever the status. */
+      readonly body: Readonly<Record<string, unknown>>;
+      readonly retryAfterSeconds: number | undefined;
+    }
+  | { readonly kind: 'unanswered'; readonly reason: RetryableReason };
+
+export interface SendOptions {
+  /** The longest the whole may take, retries included. */
+  readonly budgetMs: number;
+  /**
+   * Whether the request may be sent again after bytes have left. A refresh token is single-use: where its replay is
+   * an attack, only a connection that was never made may be tried again.
+   */
+  readonly mayRepeat: boolean;
+}
+
+const freshConnections = { http: new HttpAgent(), https: new HttpsAgent() };
+
+// Nothing was sent: there was nobody to send it to.
+const neverConnected = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'];
+const brokeOff = ['ETIMEDOUT', 'ECONNRESET', 'EPIPE'];
+const passing = [408, 429, 500, 502, 503, 504];
+
+/** Sends a token request. Never rejects: what can happen on the way is a value. */
+export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendOptions): Promise<Answer> {
+  const deadline = AbortSignal.timeout(budgetMs);
+  try {
+    // Loaded by the first refresh, not at start-up.
+    const { got } = await import('got');
+    const response = await got.post(request.url, {
+      headers: request.headers,
+      body: request.body,
+      // Judged by status first, then parsed: an HTML error page is a 502, not a parse error.
+      responseType: 'text',
+      throwHttpErrors: false,
+      // The body holds the client's secret. It goes where it was addressed to, and nowhere else.
+      followRedirect: false,
+      // A connection kept alive may break just as it is used again, which cannot be told from one that broke after
+      // the token was read. Where that could not be repeated, each request has a connection of its own.
+      ...(!mayRepeat && { agent: freshConnections }),
+      signal: deadline,
+      timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: Math.min(10_000, budgetMs) },
+      retry: {
+        limit: 2,
+        methods: ['POST'],
+        statusCodes: mayRepeat ? passing : [],
+        errorCodes: mayRepeat ? [...neverConnected, ...brokeOff] : neverConnected,
+        // Longer waits are for the visitor's next request, not for this one.
+        maxRetryAfter: 2_000,
+        enforceRetryRules: true,
+        calculateDelay: ({ computedValue, retryAfter, attemptCount }) =>
+          retryAfter === undefined ? 100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2) : computedValue,
+      },
+    });
+    return {
+      kind: 'answered',
+      status: response.statusCode,
+      body: parse(response.body),
+      retryAfterSeconds: readRetryAfter(response.headers['retry-after'], Date.now()),
+    };
+  } catch (error) {
+    return { kind: 'unanswered', reason: deadline.aborted ? 'timeout' : failureReason(error) };
+  }
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,174 @@
+import { decodeJwt } from 'jose';
+
+import { type Checks, checkOptions, optional, secureUrl, text, textOrList } from '../checks.js';
+import type { ConfigProblem } from '../errors.js';
+import {
+  type Claims,
+  type Impersonator,
+  isRecord,
+  type SessionPayload,
+  type TerminalReason,
+  type TokenSet,
+  type User,
+} from '../session.js';
+import { ProviderFailure } from './failure.js';
+import { pkceChallenge } from './pkce.js';
+import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
+
+export interface WorkosOptions {
+  /** From the WorkOS dashboard, `client_…`. */
+  clientId: string | undefined;
+  /** The environment's secret key, `sk_…`. Sent to `baseUrl` only. */
+  apiKey: string | undefined;
+  /** Default: `https://api.workos.com`. Plain http for loopback hosts only. */
+  baseUrl?: string | undefined;
+  /**
+   * Who may have issued an access token. Default: every shape that WorkOS mints for this base URL and client id.
+   * To be set with a custom authentication domain.
+   */
+  issuer?: string | readonly string[] | undefined;
+  /** Demands one of these in `aud`. Default: not asked, because WorkOS's tokens have none unless a template adds it. */
+  audience?: string | readonly string[] | undefined;
+}
+
+const checks: Checks<WorkosOptions> = {
+  clientId: text,
+  apiKey: text,
+  baseUrl: optional(secureUrl),
+  issuer: optional(textOrList),
+  audience: optional(textOrList),
+};
+
+/** WorkOS AuthKit, through its User Management API. */
+export function workos(options: WorkosOptions): Provider {
+  const problems: readonly ConfigProblem[] = checkOptions('provider', options, checks);
+  // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
+  const { clientId = '', apiKey = '', baseUrl, issuer, audience } = problems.length ? ({} as WorkosOptions) : options;
+  const base = (baseUrl ?? 'https://api.workos.com').replace(/\/+$/, '');
+
+  const rules = {
+    keysUrl: `${base}/sso/jwks/${encodeURIComponent(clientId)}`,
+    algorithms: ['RS256'],
+    issuer: issuer === undefined ? issuersOf(base, clientId) : [issuer].flat(),
+    audience: audience === undefined ? undefined : [audience].flat(),
+    issuedToUs: (claims: Claims) => claims.client_id === undefined || claims.client_id === clientId,
+  };
+
+  function authenticate(grant: Record<string, string | undefined>): Promise<TokenRequest> {
+    return Promise.resolve({
+      url: `${base}/user_management/authenticate`,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json',
+        authorization: `Bearer ${apiKey}`,
+      },
+      body: JSON.stringify({ client_id: clientId, client_secret: apiKey, ...grant }),
+    });
+  }
+
+  return Object.freeze({
+    name: 'workos',
+    id: `workos ${base} ${clientId}`,
+    cookieName: 'wos-session',
+    reuse: 'idempotent',
+    problems,
+
+    isOpaque: () => false,
+    accessTokenRules: () => Promise.resolve(rules),
+
+    // Not every writer of the cookie seals the organization. The access token names it, valid or not.
+    organizationOf: ({ organizationId, accessToken }: SessionPayload) => organizationId ?? orgIdOf(accessToken),
+    refreshRequest: ({ refreshToken, organizationId }: RefreshGrant) =>
+      authenticate({ grant_type: 'refresh_token', refresh_token: refreshToken, organization_id: organizationId }),
+    readRefresh: (answer, previous) => {
+      const tokens = readTokens(answer);
+      const was = previous.user?.id;
+      if (was !== undefined && tokens?.user !== undefined && tokens.user.id !== was) {
+        throw new ProviderFailure('provider_misconfigured', 'The refresh answered with another user.');
+      }
+      return Promise.resolve(tokens);
+    },
+    terminalReason,
+
+    authorizationUrl: async ({ redirectUri, state, codeVerifier }: SignInRequest) => {
+      const query = new URLSearchParams({
+        client_id: clientId,
+        redirect_uri: redirectUri,
+        response_type: 'code',
+        provider: 'authkit',
+        state,
+        code_challenge: await pkceChallenge(codeVerifier),
+        code_challenge_method: 'S256',
+      });
+      return `${base}/user_management/authorize?${query.toString()}`;
+    },
+    codeRequest: (callback, { codeVerifier }: SignInRequest) =>
+      authenticate({
+        grant_type: 'authorization_code',
+        code: callback.get('code') ?? undefined,
+        code_verifier: codeVerifier,
+      }),
+    readSignIn: (answer) => Promise.resolve(readTokens(answer)),
+
+    logoutUrl: ({ sessionId, returnTo }) => {
+      if (sessionId === undefined) return Promise.resolve(undefined);
+      const query = new URLSearchParams({ session_id: sessionId, ...(returnTo && { return_to: returnTo }) });
+      return Promise.resolve(`${base}/user_management/sessions/logout?${query.toString()}`);
+    },
+  } satisfies Provider);
+}
+
+/** Every `iss` that WorkOS is known to mint: by the age of the environment and by what it has switched on. */
+function issuersOf(base: string, clientId: string): string[] {
+  return [base, `${base}/`, ...['user_management', 'sso', 'convex'].map((path) => `${base}/${path}/${clientId}`)];
+}
+
+function orgIdOf(accessToken: string): string | undefined {
+  try {
+    return string(decodeJwt(accessToken).org_id);
+  } catch {
+    return undefined;
+  }
+}
+
+function readTokens(answer: Readonly<Record<string, unknown>>): TokenSet | undefined {
+  const accessToken = string(answer.access_token);
+  if (accessToken === undefined) return undefined;
+  return {
+    accessToken,
+    refreshToken: string(answer.refresh_token),
+    user: readUser(answer.user),
+    organizationId: string(answer.organization_id),
+    authenticationMethod: string(answer.authentication_method),
+    impersonator: readImpersonator(answer.impersonator),
+  };
+}
+
+/** The API's snake_case user, under the names that WorkOS's JavaScript packages use. */
+function readUser(value: unknown): User | undefined {
+  if (!isRecord(value) || string(value.id) === undefined) return undefined;
+  const fields = Object.entries(value).map(([key, field]) => [camelCase(key), field] as const);
+  return Object.fromEntries(fields) as unknown as User;
+}
+
+function camelCase(key: string): string {
+  return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function readImpersonator(value: unknown): Impersonator | undefined {
+  if (!isRecord(value) || typeof value.email !== 'string') return undefined;
+  return { email: value.email, reason: string(value.reason) ?? null };
+}
+
+/**
+ * `error` in answers of the OAuth kind, `code` in those of the API's own kind. Everything else (a wrong API key, a
+ * malformed request) is a mistake of the operator's and ends no session.
+ */
+function terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined {
+  const code = answer.error ?? answer.code;
+  return code === 'invalid_grant' || code === 'sso_required' || code === 'mfa_enrollment' ? code : undefined;
+}
+
+function string(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

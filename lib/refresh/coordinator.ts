@@ -1,0 +1,82 @@
+import { createHmac } from 'node:crypto';
+
+import type { RefreshSource } from '../events.js';
+import type { Provider } from '../provider/provider.js';
+import type { SessionPayload } from '../session.js';
+import type { Terminal, Transient } from './outcome.js';
+
+/** New tokens, sealed: what everyone gets who comes with the old cookie. */
+export interface Refreshed {
+  readonly kind: 'refreshed';
+  readonly session: SessionPayload;
+  readonly sealed: string;
+  /** Tells under which password `sealed` is sealed, without telling the password. */
+  readonly sealedUnder: string;
+  /** The `key` of the new refresh token. */
+  readonly successorKey: string | undefined;
+}
+
+export type Outcome = Refreshed | Terminal | Transient;
+
+/** One refresh token's turn. A refresh token may be presented once, so its refreshes wait for each other. */
+export interface Ticket {
+  /** Names the refresh token to others who hold it, and tells nothing to those who do not. */
+  readonly key: string;
+  /** What is asked for besides: the organization. Only the same variant may share a result. */
+  readonly variant: string;
+  /** The access token to be replaced. Where refresh tokens are not rotated, it alone tells old from new. */
+  readonly accessToken: string;
+  /** For sealing what is shared outside the process: known to holders of the refresh token only. */
+  readonly secret: Buffer;
+  /** How long the outcome is remembered, and how long the refresh may run. Milliseconds. */
+  readonly graceMs: number;
+  readonly budgetMs: number;
+  /** Whether to wait for somebody else's refresh; if not, the answer may be `undefined`. */
+  readonly wait: boolean;
+}
+
+export interface Led {
+  readonly outcome: Outcome;
+  /** Of the refresh that was done: with another variant than the ticket's, its session is to be refreshed on. */
+  readonly variant: string;
+  readonly source: RefreshSource;
+}
+
+/** Sees to it that a refresh token is presented once, and that all who hold it learn what came of it. */
+export interface Coordinator {
+  /**
+   * Runs `lead` if nobody refreshes this token now and nobody did a moment ago. `lead` never rejects, and is not
+   * tied to the request that began it.
+   */
+  refresh(ticket: Ticket, lead: () => Promise<Outcome>): Promise<Led | undefined>;
+  /** Tells that a browser has come with this refresh token: its predecessor is no longer needed. */
+  claim(key: string): void;
+  /** Remembers that sessions have ended, by their names. */
+  end(names: readonly string[]): Promise<void>;
+  /** Whether any of these is known here to have ended. */
+  hasEnded(names: readonly string[]): boolean;
+  /** Learns from the rest of the fleet, if there is one, whether any of these has ended. Never rejects. */
+  learnEnded?(names: readonly string[]): Promise<void>;
+}
+
+/**
+ * Derives from the refresh token a name and a key for what is shared about it. A hash keyed with the token itself:
+ * tokens are random enough that neither can be turned back, and the password may change in between.
+ */
+export function deriveFrom(provider: Provider, refreshToken: string): { key: string; secret: Buffer } {
+  const derive = (use: string) =>
+    createHmac('sha256', refreshToken).update(`express-sealed-session ${use} ${provider.id}`);
+  return { key: derive('name').digest('base64url'), secret: derive('secret').digest() };
+}
+
+/** The names under which a session may have ended: its id, and its refresh token. */
+export function namesOf(provider: Provider, payload: SessionPayload, sessionId: string | undefined): string[] {
+  const names: string[] = [];
+  if (payload.refreshToken !== undefined) names.push(deriveFrom(provider, payload.refreshToken).key);
+  if (sessionId !== undefined) {
+    names.push(
+      createHmac('sha256', sessionId).update(`express-sealed-session session ${provider.id}`).digest('base64url'),
+    );
+  }
+  return names;
+}

@@ -1,0 +1,113 @@
+import type { RefreshSource } from '../events.js';
+import { failureReason } from '../provider/failure.js';
+import type { Provider } from '../provider/provider.js';
+import { send } from '../provider/token-endpoint.js';
+import type { Sealing } from '../seal/sealer.js';
+import { type SessionPayload, succeed } from '../session.js';
+import { type Coordinator, deriveFrom, type Outcome } from './coordinator.js';
+import { judge, type Terminal, type Transient } from './outcome.js';
+
+/** What a refresh needs to know of the options. */
+export interface RenewalSettings extends Sealing {
+  readonly provider: Provider;
+  readonly coordinator: Coordinator;
+  readonly graceMs: number;
+  readonly budgetMs: number;
+  readonly waitMs: number;
+}
+
+export interface RenewalRequest {
+  /** Switches the session to this organization. Default: the session's own. */
+  readonly organizationId?: string | undefined;
+  /** Whether to wait for a refresh that somebody else is running; if not, the answer may be `elsewhere`. */
+  readonly wait?: boolean;
+}
+
+export type Renewal =
+  | {
+      readonly kind: 'refreshed';
+      readonly payload: SessionPayload;
+      readonly sealed: string;
+      readonly source: RefreshSource;
+    }
+  | Terminal
+  | Transient
+  | { readonly kind: 'elsewhere' };
+
+/** Trades the payload's refresh token for new tokens: once, however many ask at the same time. Never rejects. */
+export async function renew(
+  settings: RenewalSettings,
+  payload: SessionPayload & { readonly refreshToken: string },
+  request: RenewalRequest = {},
+): Promise<Renewal> {
+  const { provider, coordinator, graceMs, budgetMs } = settings;
+  const organizationId = request.organizationId ?? provider.organizationOf(payload);
+  const variant = organizationId ?? '';
+  let current = payload;
+
+  // Each turn but the last finds that the token has been spent for another organization and takes its successor.
+  for (let turn = 0; turn < 5; turn += 1) {
+    const ticket = {
+      ...deriveFrom(provider, current.refreshToken),
+      variant,
+      accessToken: current.accessToken,
+      graceMs,
+      budgetMs,
+      wait: request.wait ?? true,
+    };
+    const lead = () => runGrant(settings, current, organizationId);
+    const led = await atMost(settings.waitMs, coordinator.refresh(ticket, lead));
+    if (led === 'late') return { kind: 'transient', reason: 'timeout' };
+    if (led === undefined) return { kind: 'elsewhere' };
+    const { outcome, source } = led;
+    if (outcome.kind !== 'refreshed') return outcome;
+    if (led.variant === variant) {
+      // The app's own values are this cookie's, not those of whoever was first.
+      const sameData = JSON.stringify(outcome.session.data) === JSON.stringify(payload.data);
+      const session = sameData ? outcome.session : { ...outcome.session, data: payload.data };
+      const reusable = sameData && outcome.sealedUnder === settings.sealedUnder;
+      return {
+        kind: 'refreshed',
+        payload: session,
+        sealed: reusable ? outcome.sealed : await settings.seal(session),
+        source,
+      };
+    }
+    const { refreshToken } = outcome.session;
+    if (refreshToken === undefined) break;
+    current = { ...outcome.session, refreshToken };
+  }
+  return { kind: 'transient', reason: 'server_error' };
+}
+
+/** Asks the provider, and seals what it gives at once: nothing that fails later may lose what it has rotated. */
+async function runGrant(
+  { provider, budgetMs, seal, sealedUnder }: RenewalSettings,
+  payload: SessionPayload & { readonly refreshToken: string },
+  organizationId: string | undefined,
+): Promise<Outcome> {
+  try {
+    const request = await provider.refreshRequest({ refreshToken: payload.refreshToken, organizationId });
+    const answer = await send(request, { budgetMs, mayRepeat: provider.reuse !== 'strict' });
+    const judgement = await judge(answer, provider, payload);
+    if (judgement.kind !== 'tokens') return judgement;
+    const session = succeed(payload, judgement.tokens, Date.now());
+    const successorKey = session.refreshToken && deriveFrom(provider, session.refreshToken).key;
+    return { kind: 'refreshed', session, sealed: await seal(session), sealedUnder, successorKey };
+  } catch (error) {
+    return { kind: 'transient', reason: failureReason(error) };
+  }
+}
+
+/** Waits for `work` no longer than this. The work itself goes on: its result is for whoever comes next. */
+async function atMost<Value>(ms: number, work: Promise<Value>): Promise<Value | 'late'> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, ms, 'late');
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

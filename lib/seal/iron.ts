@@ -1,0 +1,81 @@
+import { createDecipheriv, createHmac, pbkdf2Sync, timingSafeEqual } from 'node:crypto';
+
+import { sealData } from 'iron-session';
+
+import { isRecord } from '../session.js';
+import type { Passwords } from './passwords.js';
+import type { Opened, Sealer } from './sealer.js';
+
+/**
+ * Iron seals, as iron-session and WorkOS's JavaScript packages write them:
+ *
+ *     Fe26.2*passwordId*encryptionSalt*iv*ciphertext*expiry*macSalt*mac~2
+ *
+ * The MAC covers the first six fields. The `~2` behind it is covered by nothing, so it decides nothing.
+ */
+const seal =
+  /^(?<covered>Fe26\.2\*(?<id>\w{1,32})\*(?<encryptionSalt>[0-9a-f]{64})\*(?<iv>[\w-]{22})\*(?<ciphertext>[\w-]{22,})\*(?<expiry>\d{0,16}))\*(?<macSalt>[0-9a-f]{64})\*(?<mac>[\w-]{43})(?:~\d)?$/;
+
+type Field = 'covered' | 'id' | 'encryptionSalt' | 'iv' | 'ciphertext' | 'expiry' | 'macSalt' | 'mac';
+
+// Iron forgives a clock that is this far off, both ways.
+const skewMs = 60_000;
+
+/**
+ * Seals that WorkOS's JavaScript packages (AuthKit for Next.js, authkit-session, the Node SDK) and iron-session
+ * read and write. iron-session writes them. They are read by `node:crypto` directly: the same bytes in a twentieth
+ * of the time, without waiting, and with an answer to *why* a seal does not open, for which iron-session has none.
+ */
+export function ironSealer(): Sealer {
+  return Object.freeze({
+    name: 'iron',
+    recognises: (text: string) => text.startsWith('Fe26.'),
+    open: openIron,
+    seal: (value: object, passwords: Passwords, ttlSeconds = 0) =>
+      sealData(value, { password: { [passwords.sealingId]: passwords.sealing }, ttl: ttlSeconds }),
+  });
+}
+
+function openIron(text: string, passwords: Passwords, nowMs: number): Opened {
+  const fields = seal.exec(text)?.groups as Record<Field, string> | undefined;
+  if (!fields) return { ok: false, problem: 'bad_shape' };
+
+  const passwordId = whoSealed(fields, passwords);
+  if (passwordId === undefined) {
+    return { ok: false, problem: passwords.byId.has(fields.id) ? 'tampered' : 'unknown_password' };
+  }
+  // Only now is anything in the seal believed.
+  if (fields.expiry !== '' && Number(fields.expiry) <= nowMs - skewMs) return { ok: false, problem: 'expired_seal' };
+  try {
+    const key = deriveKey(passwords.byId.get(passwordId) ?? '', fields.encryptionSalt);
+    const decipher = createDecipheriv('aes-256-cbc', key, Buffer.from(fields.iv, 'base64url'));
+    const json = decipher.update(fields.ciphertext, 'base64url', 'utf8') + decipher.final('utf8');
+    return { ok: true, value: unwrap(JSON.parse(json)), passwordId };
+  } catch {
+    // Sealed under our password, but not by Iron or not from JSON.
+    return { ok: false, problem: 'bad_shape' };
+  }
+}
+
+/** The id of the password under which the MAC holds: the seal's own id first, then every other. */
+function whoSealed({ covered, id, macSalt, mac }: Record<Field, string>, { byId }: Passwords): string | undefined {
+  const given = Buffer.from(mac, 'base64url');
+  const ids = byId.has(id) ? new Set([id, ...byId.keys()]) : byId.keys();
+  for (const candidate of ids) {
+    const key = deriveKey(byId.get(candidate) ?? '', macSalt);
+    const expected = createHmac('sha256', key).update(covered).digest();
+    if (given.length === expected.length && timingSafeEqual(given, expected)) return candidate;
+  }
+  return undefined;
+}
+
+// One iteration of PBKDF2 with SHA-1 is Iron's format. It stretches nothing: the password's own entropy is what
+// protects the cookie, hence the minimum length.
+function deriveKey(password: string, salt: string): Buffer {
+  return pbkdf2Sync(password, salt, 1, 32, 'sha1');
+}
+
+/** iron-session before version 2 of its seals put the value into a field of its own. */
+function unwrap(value: unknown): unknown {
+  return isRecord(value) && isRecord(value.persistent) && Object.keys(value).length === 1 ? value.persistent : value;
+}

@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+
+import type { SealProblem } from '../session.js';
+import type { Passwords } from './passwords.js';
+
+/** What opening a seal came to. `passwordId` is the id of the password that opened it. */
+export type Opened =
+  | { readonly ok: true; readonly value: unknown; readonly passwordId: string }
+  | { readonly ok: false; readonly problem: SealProblem };
+
+/** One way of writing a value into a cookie, authenticated and encrypted. */
+export interface Sealer {
+  readonly name: string;
+  /** Whether these bytes claim to be this format. Decides only who tries to open them. */
+  recognises(text: string): boolean;
+  /** Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. */
+  open(text: string, passwords: Passwords, nowMs: number): Opened;
+  /** Seals with the highest password, with no expiry of its own or one `ttlSeconds` from now. */
+  seal(value: object, passwords: Passwords, ttlSeconds?: number): Promise<string>;
+}
+
+/** Opens a seal in whichever of the formats it is written. */
+export function open(text: string, sealers: readonly Sealer[], passwords: Passwords, nowMs: number): Opened {
+  const sealer = sealers.find((one) => one.recognises(text));
+  return sealer ? sealer.open(text, passwords, nowMs) : { ok: false, problem: 'bad_shape' };
+}
+
+/** Sealing as it is set up, and a name for the set-up by which others can tell whether theirs is the same. */
+export interface Sealing {
+  readonly sealedUnder: string;
+  readonly seal: (value: object) => Promise<string>;
+}
+
+export function sealing(sealer: Sealer, passwords: Passwords): Sealing {
+  const { sealingId, sealing: password } = passwords;
+  return {
+    sealedUnder: createHash('sha256').update(`${sealer.name} ${sealingId} ${password}`).digest('base64url'),
+    seal: (value) => sealer.seal(value, passwords),
+  };
+}

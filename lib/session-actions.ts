@@ -1,0 +1,203 @@
+import { SessionError } from './errors.js';
+import { clearCookie, setCookie } from './http/cookies.js';
+import { type Exchange, RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
+import { putCookie } from './http/response-cookies.js';
+import type { Config } from './options.js';
+import { send } from './provider/token-endpoint.js';
+import { namesOf } from './refresh/coordinator.js';
+import { profileOf, type Reason, type RetryableReason, type SessionPayload } from './session.js';
+import { establish, hasEnded, idOf, reasonOf, renewSession, verifiedSession } from './session-manager.js';
+import { checkAccessToken, type TokenCheck } from './token/access-token.js';
+import type { VerifiedSession } from './token/verified-session.js';
+import { isRetryable } from './session.js';
+
+/** `refresh`, `signIn`, `signOut` and `save` of the sessions on requests. */
+export function sessionActions(config: Config): SessionOperations {
+  return {
+    async refresh(exchange, session, organizationId) {
+      assertOpen(exchange, 'refresh');
+      const standing = RequestSession.standingOf(session);
+      const { payload } = standing;
+      if (!payload?.refreshToken) {
+        const reason = standing.signedIn ? 'invalid_session_cookie' : standing.reason;
+        return { refreshed: false, reason, retryable: isRetryable(reason) };
+      }
+      const renewal = await renewSession(config, payload, { organizationId });
+      if (renewal.kind === 'refreshed') {
+        keepSession(config, exchange, renewal.payload, renewal.sealed, payload);
+        const next = await standingAfter(config, renewal.payload, renewal.sealed);
+        RequestSession.stand(session, next);
+        return next.signedIn
+          ? { refreshed: true }
+          : { refreshed: false, reason: next.reason, retryable: isRetryable(next.reason) };
+      }
+      const reason = renewal.kind === 'elsewhere' ? 'server_error' : renewal.reason;
+      // What one organization refuses does not end the session in another.
+      if (renewal.kind === 'terminal' && organizationId === undefined) {
+        dropSession(config, exchange, payload);
+        RequestSession.stand(session, anonymous(reason));
+      }
+      return { refreshed: false, reason, retryable: renewal.kind !== 'terminal' };
+    },
+
+    async signIn(exchange, session, tokens) {
+      assertOpen(exchange, 'signIn');
+      const payload = establish(tokens);
+      const previous = RequestSession.standingOf(session).payload;
+      const check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+      if (check.verdict === 'invalid' || check.verdict === 'expired') {
+        reportRejected(config, check);
+        throw new SessionError(
+          'ERR_SESSION_TOKENS_INVALID',
+          500,
+          'The provider issued an access token that does not pass the checks of withSession. The events tell which.',
+        );
+      }
+      const sealed = await config.renewal.seal(payload);
+      assertOpen(exchange, 'signIn');
+      // A late reply of the old session's must not take the place of the new one.
+      if (previous) await config.coordinator.end(replacedNames(config, previous, payload));
+      keepSession(config, exchange, payload, sealed);
+      RequestSession.stand(
+        session,
+        check.verdict === 'valid'
+          ? signedIn(rememberSession(config, sealed, payload, check), true)
+          : deferred('keys_unavailable', undefined, payload),
+      );
+      config.emit('signedIn', { sessionId: idOf(payload) });
+    },
+
+    async signOut(exchange, session, returnTo) {
+      assertOpen(exchange, 'signOut');
+      const { payload } = RequestSession.standingOf(session);
+      putCookie(exchange.res, config.cookie.name, clearCookie(config.cookie));
+      RequestSession.stand(session, anonymous('no_session_cookie_provided'));
+      if (!payload) return undefined;
+      const sessionId = idOf(payload);
+      await config.coordinator.end(namesOf(config.provider, payload, sessionId));
+      config.emit('signedOut', { sessionId });
+      // The visitor is signed out here whatever the provider says, and does not wait for it.
+      void revoke(config, payload);
+      return config.provider.logoutUrl({ sessionId, returnTo }).catch(() => undefined);
+    },
+
+    async save(exchange, session, data) {
+      assertOpen(exchange, 'save');
+      const standing = RequestSession.standingOf(session);
+      if (!standing.signedIn) return;
+      const payload = { ...standing.payload, data };
+      const sealed = await config.renewal.seal(payload);
+      assertOpen(exchange, 'save');
+      keepSession(config, exchange, payload, sealed);
+      RequestSession.stand(session, { ...standing, payload });
+    },
+  };
+}
+
+/** Headers that are sent take no cookie; found out before a token is spent on one. */
+function assertOpen({ res }: Exchange, action: string): void {
+  if (!res.headersSent) return;
+  throw new SessionError(
+    'ERR_SESSION_HEADERS_SENT',
+    500,
+    `session.${action}() must be called before the response begins: the new cookie goes with its headers.`,
+  );
+}
+
+/** Puts the session's cookie on the response, unless the session, or the one it followed, is signed out by then. */
+export function keepSession(
+  config: Config,
+  { res }: Exchange,
+  payload: SessionPayload,
+  sealed: string,
+  previous?: SessionPayload,
+): void {
+  const { cookie, coordinator, provider } = config;
+  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => namesOf(provider, each, idOf(each)));
+  putCookie(res, cookie.name, setCookie(sealed, cookie), () => !coordinator.hasEnded(names));
+}
+
+/** Clears the cookie of a session that the provider has ended, unless a newer session is in its place by then. */
+export function dropSession(config: Config, { res }: Exchange, payload: SessionPayload): void {
+  putCookie(res, config.cookie.name, clearCookie(config.cookie), () => !hasEnded(config, payload));
+}
+
+/** Where the request stands with tokens that have just been renewed and are on their way to the browser. */
+export async function standingAfter(config: Config, payload: SessionPayload, sealed: string): Promise<Standing> {
+  const check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+  switch (check.verdict) {
+    case 'valid':
+      return signedIn(rememberSession(config, sealed, payload, check), true);
+    case 'unknown':
+      return deferred('keys_unavailable', undefined, payload);
+    case 'expired':
+    case 'invalid':
+      // The new token is kept all the same: what is wrong is more likely the set-up, and that can be put right.
+      reportRejected(config, check);
+      return anonymous(reasonOf(check), payload);
+  }
+}
+
+export function rememberSession(
+  config: Config,
+  sealed: string,
+  payload: SessionPayload,
+  check: Extract<TokenCheck, { verdict: 'valid' }>,
+): VerifiedSession {
+  const session = verifiedSession(config, payload, check);
+  config.verified?.set(sealed, session);
+  return session;
+}
+
+/** Tells the app what was wrong with a token; loudly, when the options are the likelier culprit. */
+export function reportRejected(
+  { emit, provider }: Config,
+  check: Exclude<TokenCheck, { verdict: 'valid' | 'unknown' }>,
+): void {
+  if (check.verdict === 'expired') {
+    emit('rejected', {
+      reason: 'expired_jwt',
+      detail: 'a token fresh from the provider has expired: is the clock right?',
+    });
+    return;
+  }
+  emit('rejected', { reason: check.reason, detail: check.detail });
+  if (check.misconfigured === undefined) return;
+  emit('configuration', {
+    problem: check.misconfigured,
+    message:
+      `The access tokens of the ${provider.name} provider have another ${check.misconfigured} than the options ask for. ` +
+      `Set "provider.${check.misconfigured}" to what the provider issues. Until then nobody is signed in.`,
+  });
+}
+
+export function anonymous(reason: Reason, payload?: SessionPayload): Standing {
+  return { signedIn: false, reason, payload };
+}
+
+export function deferred(
+  reason: RetryableReason,
+  retryAfterSeconds: number | undefined,
+  payload: SessionPayload,
+): Standing {
+  return { signedIn: false, reason, retryAfterSeconds, payload };
+}
+
+export function signedIn({ payload, claims, expiresAtMs }: VerifiedSession, refreshed = false): Standing {
+  return { signedIn: true, payload, profile: profileOf(payload, claims), expiresAtMs, refreshed, stale: false };
+}
+
+/** The names of a session that a new one replaces; not those that they share, as after signing in once more. */
+function replacedNames({ provider }: Config, previous: SessionPayload, next: SessionPayload): string[] {
+  const kept = new Set(namesOf(provider, next, idOf(next)));
+  return namesOf(provider, previous, idOf(previous)).filter((name) => !kept.has(name));
+}
+
+async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
+  try {
+    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.(refreshToken);
+    if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });
+  } catch {
+    // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
+  }
+}

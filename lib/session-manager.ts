@@ -1,0 +1,250 @@
+import { randomUUID } from 'node:crypto';
+
+import { decodeJwt } from 'jose';
+
+import { SessionConfigError, SessionError } from './errors.js';
+import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { namesOf } from './refresh/coordinator.js';
+import { renew, type Renewal, type RenewalRequest } from './refresh/renew.js';
+import { type Password, passwordCheck, readPasswords } from './seal/passwords.js';
+import { open, sealing } from './seal/sealer.js';
+import {
+  type Claims,
+  isRetryable,
+  profileOf,
+  readPayload,
+  type Reason,
+  type SealProblem,
+  sessionIdOf,
+  type SessionPayload,
+  type SessionProfile,
+  succeed,
+  type TokenSet,
+} from './session.js';
+import { checkAccessToken, deepFreeze, type TokenCheck } from './token/access-token.js';
+import type { VerifiedSession } from './token/verified-session.js';
+
+export interface Authenticated extends SessionProfile {
+  readonly authenticated: true;
+  readonly accessToken: string;
+  readonly expiresAt: Date;
+}
+
+export interface NotAuthenticated {
+  readonly authenticated: false;
+  readonly reason: Reason;
+  /** Whether asking again later can have another answer. */
+  readonly retryable: boolean;
+}
+
+export type AuthenticateResult = Authenticated | NotAuthenticated;
+
+export type RefreshSessionResult =
+  | (Authenticated & { readonly sealedSession: string })
+  /** With a `sealedSession`, the tokens were renewed and must be stored, though the new one could not be verified. */
+  | (NotAuthenticated & { readonly sealedSession?: string });
+
+/** One sealed session, without HTTP. */
+export interface LoadedSession {
+  /** The seal as it is now: after a successful refresh, the new one. */
+  readonly sealed: string | undefined;
+  /** Who this is, by the access token alone: nothing is refreshed. */
+  authenticate(): Promise<AuthenticateResult>;
+  /**
+   * Runs the refresh grant and seals the new tokens, under `password` if one is given (rotation). What the cookie or
+   * the provider can do is a value; nothing changes unless the provider's answer is whole.
+   *
+   * @throws {SessionConfigError} when `password` cannot be one
+   */
+  refresh(options?: {
+    organizationId?: string | undefined;
+    password?: Password | undefined;
+  }): Promise<RefreshSessionResult>;
+  /** Where a browser ends the session at the provider, also with an expired access token. */
+  logoutUrl(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
+}
+
+export interface SessionManager {
+  /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
+  load(sealed: string | undefined): LoadedSession;
+  /**
+   * Seals the tokens of an authentication response.
+   *
+   * @throws {SessionError} `ERR_SESSION_TOKENS_INVALID` when they make no session
+   */
+  seal(tokens: TokenSet): Promise<string>;
+}
+
+/**
+ * The operations of a session for workers, WebSocket servers and tests.
+ *
+ * @throws {SessionConfigError} with everything that is wrong with the options
+ */
+export function createSessionManager(options: SessionOptions): SessionManager {
+  const config = resolveOptions(options);
+
+  function load(sealed: string | undefined): LoadedSession {
+    const opened: OpenedSession | undefined = sealed ? openSession(config, sealed) : undefined;
+    let current = opened?.ok ? { payload: opened.payload, sealed } : { payload: undefined, sealed };
+
+    const refused = (reason: Reason): NotAuthenticated => ({
+      authenticated: false,
+      reason,
+      retryable: isRetryable(reason),
+    });
+    const unusable = () => refused(sealed ? 'invalid_session_cookie' : 'no_session_cookie_provided');
+
+    return {
+      get sealed() {
+        return current.sealed;
+      },
+
+      async authenticate() {
+        const { payload } = current;
+        if (!payload) return unusable();
+        if (hasEnded(config, payload)) return refused('session_revoked');
+        const check = await checkAccessToken(config.provider, payload, config);
+        return check.verdict === 'valid' ? authenticated(payload, check) : refused(reasonOf(check));
+      },
+
+      async refresh({ organizationId, password } = {}) {
+        const settings = password === undefined ? config : withPassword(config, password);
+        const { payload } = current;
+        if (!payload) return unusable();
+        if (!payload.refreshToken) return refused('invalid_session_cookie');
+        if (hasEnded(config, payload)) return refused('session_revoked');
+        const renewal = await renewSession(settings, payload, { organizationId });
+        if (renewal.kind !== 'refreshed')
+          return refused(renewal.kind === 'elsewhere' ? 'server_error' : renewal.reason);
+        // The old token is spent: from here on there is only the new seal, whatever the check below says.
+        current = { payload: renewal.payload, sealed: renewal.sealed };
+        const check = await checkAccessToken(config.provider, renewal.payload, { ...config, fresh: true });
+        return check.verdict === 'valid'
+          ? { ...authenticated(renewal.payload, check), sealedSession: renewal.sealed }
+          : { ...refused(reasonOf(check)), sealedSession: renewal.sealed };
+      },
+
+      logoutUrl({ returnTo } = {}) {
+        const { payload } = current;
+        return config.provider.logoutUrl({ sessionId: payload && idOf(payload), returnTo });
+      },
+    };
+  }
+
+  return Object.freeze({
+    load,
+    seal: async (tokens: TokenSet) => config.renewal.seal(establish(tokens)),
+  });
+}
+
+export type OpenedSession =
+  { readonly ok: true; readonly payload: SessionPayload } | { readonly ok: false; readonly problem: SealProblem };
+
+/** The payload of a seal, in whichever known format, under whichever known password. */
+export function openSession({ sealers, passwords }: Config, sealed: string): OpenedSession {
+  const opened = open(sealed, sealers, passwords, Date.now());
+  if (!opened.ok) return opened;
+  const payload = readPayload(opened.value);
+  return payload ? { ok: true, payload: deepFreeze(payload) } : { ok: false, problem: 'bad_shape' };
+}
+
+/** `renew`, told to the app. */
+export async function renewSession(
+  { renewal: settings, emit }: Config,
+  payload: SessionPayload,
+  request: RenewalRequest & { readonly ahead?: boolean } = {},
+): Promise<Renewal> {
+  const { refreshToken } = payload;
+  if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
+  const startedMs = Date.now();
+  const renewal = await renew(settings, { ...payload, refreshToken }, request);
+  const sessionId = idOf(payload);
+  if (renewal.kind === 'refreshed') {
+    emit('refreshed', {
+      sessionId: idOf(renewal.payload),
+      organizationId: renewal.payload.organizationId,
+      source: renewal.source,
+      ahead: request.ahead ?? false,
+      durationMs: Date.now() - startedMs,
+    });
+  } else if (renewal.kind === 'terminal') {
+    emit('refreshFailed', { kind: 'terminal', sessionId, reason: renewal.reason });
+  } else if (renewal.kind === 'transient') {
+    const { reason, retryAfterSeconds } = renewal;
+    emit('refreshFailed', { kind: 'transient', sessionId, reason, retryAfterSeconds });
+  }
+  return renewal;
+}
+
+/** The payload of a new session. */
+export function establish(tokens: TokenSet): SessionPayload {
+  const payload = readPayload(succeed(undefined, tokens, Date.now()));
+  if (!payload) {
+    throw new SessionError(
+      'ERR_SESSION_TOKENS_INVALID',
+      500,
+      'A session needs an "accessToken"; its "refreshToken", "user" and the rest must be of the right types.',
+    );
+  }
+  return unverifiedClaims(payload).sid === undefined ? { ...payload, sessionId: randomUUID() } : payload;
+}
+
+/** A verified session, ready to be remembered. */
+export function verifiedSession(
+  config: Config,
+  payload: SessionPayload,
+  { claims, expiresAtMs, issuedAtMs }: Extract<TokenCheck, { verdict: 'valid' }>,
+): VerifiedSession {
+  const nowMs = Date.now();
+  const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
+  // A token that lives for seconds would otherwise be renewed on each request. The jitter keeps the tabs and
+  // processes that share an expiry from all starting in the same moment.
+  const windowMs = Math.min(config.windowMs, lifetimeMs / 5) * (1 - Math.random() / 4);
+  const sessionId = sessionIdOf(payload, claims);
+  return {
+    payload,
+    claims,
+    sessionId,
+    expiresAtMs,
+    renewFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - windowMs,
+    verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs),
+    names: namesOf(config.provider, payload, sessionId),
+  };
+}
+
+/** Whether this session was signed out, as far as this process knows. */
+export function hasEnded({ coordinator, provider }: Config, payload: SessionPayload): boolean {
+  return coordinator.hasEnded(namesOf(provider, payload, idOf(payload)));
+}
+
+/** The session's id, whether or not the token that names it is still good: enough to end it. */
+export function idOf(payload: SessionPayload): string | undefined {
+  return sessionIdOf(payload, unverifiedClaims(payload));
+}
+
+export function reasonOf(check: Exclude<TokenCheck, { verdict: 'valid' }>): Reason {
+  if (check.verdict === 'unknown') return 'keys_unavailable';
+  return check.verdict === 'expired' ? 'expired_jwt' : check.reason;
+}
+
+function unverifiedClaims({ accessToken }: SessionPayload): Claims {
+  try {
+    return decodeJwt(accessToken);
+  } catch {
+    return {};
+  }
+}
+
+function authenticated(
+  payload: SessionPayload,
+  { claims, expiresAtMs }: Extract<TokenCheck, { verdict: 'valid' }>,
+): Authenticated {
+  const { accessToken } = payload;
+  return { authenticated: true, ...profileOf(payload, claims), accessToken, expiresAt: new Date(expiresAtMs) };
+}
+
+function withPassword(config: Config, password: Password): Config {
+  const message = passwordCheck(password);
+  if (message !== undefined) throw new SessionConfigError([{ path: 'refresh.password', message }]);
+  return { ...config, renewal: { ...config.renewal, ...sealing(config.sealer, readPasswords(password)) } };
+}

@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import cookieParser from 'cookie-parser';
+
+import { SessionConfigError, SessionError, SessionUnavailableError } from './errors.js';
+import { clearCookie, type CookieSettings, setCookie } from './http/cookies.js';
+import { isCrossSite, isPrefetch, safeReturnPath } from './http/navigation.js';
+import { getSession, offerSignIn } from './http/request-session.js';
+import { forbidCaching, putCookie } from './http/response-cookies.js';
+import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { failureReason, ProviderFailure } from './provider/failure.js';
+import type { SignInRequest } from './provider/provider.js';
+import { send } from './provider/token-endpoint.js';
+import type { Middleware } from './require-session.js';
+import { open } from './seal/sealer.js';
+import { isRecord } from './session.js';
+
+/** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
+interface Flow extends Omit<SignInRequest, 'redirectUri'> {
+  readonly returnTo: string;
+}
+
+// How long a visitor may take to sign in at the provider. Seconds.
+const flowSeconds = 600;
+
+/**
+ * `/login`, `/callback` and `/logout`: the authorization code flow with PKCE, state and nonce. To be mounted after
+ * `withSession`, with the same options.
+ *
+ * @throws {SessionConfigError} with everything that is wrong with the options
+ */
+export function sessionRoutes(options: SessionOptions): Middleware {
+  const config = resolveOptions(options);
+  const { baseUrl, loginPath, callbackPath, logoutPath, afterSignIn, afterSignOut } = config.routes;
+  if (baseUrl === undefined) {
+    throw new SessionConfigError([
+      {
+        path: 'baseUrl',
+        message: 'must be the app\'s own origin, such as "https://app.example.com", for sessionRoutes.',
+      },
+    ]);
+  }
+  const redirectUri = baseUrl + callbackPath;
+  const readCookies = cookieParser();
+
+  async function logIn(res: ServerResponse, query: URLSearchParams): Promise<void> {
+    const oauth = await import('oauth4webapi');
+    const flow: Flow = {
+      state: oauth.generateRandomState(),
+      nonce: oauth.generateRandomNonce(),
+      codeVerifier: oauth.generateRandomCodeVerifier(),
+      returnTo: safeReturnPath(query.get('returnTo'), afterSignIn),
+    };
+    const url = await config.provider.authorizationUrl({ ...flow, redirectUri }).catch(unavailable);
+    const cookie = flowCookie(config, flow.state);
+    const sealed = await config.sealer.seal(flow, config.passwords, flowSeconds);
+    putCookie(res, cookie.name, setCookie(sealed, cookie));
+    redirect(res, url);
+  }
+
+  async function callBack(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
+    const cookie = flowCookie(config, query.get('state') ?? '');
+    const flow = await readFlow(req, res, cookie.name);
+    // Whoever sent the browser here did not get their link from this browser's own `/login`: signing in with it
+    // would put the visitor into somebody else's session.
+    if (flow?.state !== query.get('state'))
+      throw signInFailed('This sign-in was not begun in this browser, or too long ago.');
+    putCookie(res, cookie.name, clearCookie(cookie));
+    // The provider's text is not ours to show: it can be anybody's who can make a link.
+    if (query.has('error')) throw signInFailed('The provider did not sign you in.');
+
+    const request = { ...flow, redirectUri };
+    const tokens = await exchangeCode(query, request);
+    await getSession(req).signIn(tokens);
+    redirect(res, flow.returnTo);
+  }
+
+  async function exchangeCode(query: URLSearchParams, request: SignInRequest) {
+    const refused = (error: unknown): never => {
+      if (error instanceof ProviderFailure) return unavailable(error);
+      // Without the cause: it holds the code, or the tokens.
+      throw signInFailed('The answer of the provider does not belong to this sign-in.');
+    };
+    const codeRequest = await config.provider.codeRequest(query, request).catch(refused);
+    const answer = await send(codeRequest, { budgetMs: config.renewal.budgetMs, mayRepeat: false });
+    if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason, 5);
+    const { status, body, retryAfterSeconds = 5 } = answer;
+    if (status === 429 || status >= 500) throw new SessionUnavailableError('server_error', retryAfterSeconds);
+    if (status < 200 || status >= 300) {
+      const code = body.error ?? body.code;
+      // `invalid_grant` is a code used twice: the back button, or a reload. Everything else is the set-up.
+      if (code === 'invalid_grant') throw signInFailed('This sign-in was already used. Begin again.');
+      config.emit('configuration', {
+        problem: `code exchange ${status}`,
+        message: `The provider refused to exchange an authorization code, with HTTP status ${status}. Check the client's id, secret and redirect URI.`,
+      });
+      throw new SessionUnavailableError('provider_misconfigured', 5);
+    }
+    const tokens = await config.provider.readSignIn(body, request).catch(refused);
+    if (!tokens) throw signInFailed('The provider answered without an access token.');
+    return tokens;
+  }
+
+  async function logOut(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const url = await getSession(req).signOut({ returnTo: `${config.routes.baseUrl}${afterSignOut}` });
+    redirect(res, url ?? afterSignOut);
+  }
+
+  async function readFlow(req: IncomingMessage, res: ServerResponse, name: string): Promise<Flow | undefined> {
+    await new Promise<void>((resolve) => {
+      readCookies(req as never, res as never, () => {
+        resolve();
+      });
+    });
+    const sealed = (req as { cookies?: Record<string, unknown> }).cookies?.[name];
+    if (typeof sealed !== 'string') return undefined;
+    const opened = open(sealed, config.sealers, config.passwords, Date.now());
+    return opened.ok && isFlow(opened.value) ? opened.value : undefined;
+  }
+
+  return function sessionRoutesMiddleware(req, res, next) {
+    offerSignIn(req, loginPath);
+    const [path = '', search] = (req.url ?? '/').split('?', 2);
+    const isRoute = path === loginPath || path === callbackPath || path === logoutPath;
+    if (!isRoute || (req.method !== 'GET' && !(req.method === 'POST' && path === logoutPath))) {
+      next();
+      return;
+    }
+    forbidCaching(res);
+    if (isPrefetch(req)) {
+      // Nobody has clicked yet. An empty answer makes the browser ask again when somebody does.
+      res.statusCode = 503;
+      res.end();
+      return;
+    }
+    const query = new URLSearchParams(search);
+    const work =
+      path === loginPath
+        ? logIn(res, query)
+        : path === callbackPath
+          ? callBack(req, res, query)
+          : isCrossSite(req, baseUrl)
+            ? Promise.reject(signOutRefused())
+            : logOut(req, res);
+    work.catch((error: unknown) => {
+      process.nextTick(next, error);
+    });
+  };
+}
+
+/** One cookie for each sign-in under way, so that two tabs do not get into each other's way. */
+function flowCookie({ cookie }: Config, state: string): CookieSettings {
+  const id = createHash('sha256').update(state).digest('hex').slice(0, 8);
+  return {
+    ...cookie,
+    name: `${cookie.name}-flow-${id}`,
+    sameSite: cookie.sameSite === 'none' ? 'none' : 'lax',
+    maxAge: flowSeconds,
+  };
+}
+
+function isFlow(value: unknown): value is Flow {
+  return (
+    isRecord(value) &&
+    ['state', 'nonce', 'codeVerifier', 'returnTo'].every(
+      (field) => typeof value[field] === 'string' && value[field] !== '',
+    )
+  );
+}
+
+function redirect(res: ServerResponse, url: string): void {
+  res.statusCode = 303;
+  res.setHeader('Location', url);
+  res.end();
+}
+
+function signInFailed(message: string): SessionError {
+  return new SessionError('ERR_SESSION_SIGN_IN_FAILED', 400, message);
+}
+
+function signOutRefused(): SessionError {
+  return new SessionError('ERR_SESSION_SIGN_OUT_REFUSED', 403, 'Another site asked to sign you out.');
+}
+
+function unavailable(error: unknown): never {
+  throw new SessionUnavailableError(failureReason(error), 5);
+}

@@ -1,0 +1,165 @@
+/** The refresh or the key set could not be asked; the session may well be good. The cookie is kept. */
+export type RetryableReason =
+  'rate_limit_exceeded' | 'timeout' | 'server_error' | 'network_error' | 'keys_unavailable' | 'provider_misconfigured';
+
+/** The provider has said that this session is over, or that the user must take a step to go on. */
+export type TerminalReason = 'invalid_grant' | 'sso_required' | 'mfa_enrollment' | 'session_revoked';
+
+/** What is wrong with the access token. */
+export type TokenReason = 'invalid_jwt' | 'invalid_jwt_algorithm' | 'invalid_jwt_signature' | 'expired_jwt';
+
+/** Why a visitor is not signed in. Stable strings of ours: a provider's prose is never a reason. */
+export type Reason =
+  'no_session_cookie_provided' | 'invalid_session_cookie' | TokenReason | TerminalReason | RetryableReason;
+
+const retryable: ReadonlySet<Reason> = new Set<RetryableReason>([
+  'rate_limit_exceeded',
+  'timeout',
+  'server_error',
+  'network_error',
+  'keys_unavailable',
+  'provider_misconfigured',
+]);
+
+export function isRetryable(reason: Reason): reason is RetryableReason {
+  return retryable.has(reason);
+}
+
+/** Why a cookie could not be opened. For telemetry: the browser is told `invalid_session_cookie` for each. */
+export type SealProblem = 'tampered' | 'unknown_password' | 'expired_seal' | 'bad_shape';
+
+/**
+ * Who is signed in. From WorkOS: the user object in camelCase, as its JavaScript packages seal it. From an OpenID
+ * provider: the ID token's claims about the person, with `sub` as `id`.
+ */
+export interface User {
+  readonly id: string;
+  readonly email?: string | null;
+  readonly name?: string | null;
+  readonly [field: string]: unknown;
+}
+
+/** The WorkOS dashboard user who is acting as `user`. */
+export interface Impersonator {
+  readonly email: string;
+  readonly reason: string | null;
+}
+
+/**
+ * What the cookie seals. The names are those of WorkOS's JavaScript packages, so that either reads the other's
+ * cookie; fields that we do not know are kept.
+ */
+export interface SessionPayload {
+  readonly accessToken: string;
+  readonly refreshToken?: string | undefined;
+  readonly user?: User | null | undefined;
+  readonly organizationId?: string | undefined;
+  readonly authenticationMethod?: string | undefined;
+  readonly impersonator?: Impersonator | undefined;
+  /** The app's own values. */
+  readonly data?: Readonly<Record<string, unknown>> | undefined;
+  /** Our own id for the session, where the access token has no `sid` claim. */
+  readonly sessionId?: string | undefined;
+  /** When an opaque access token expires: milliseconds since the epoch. A JWT says so itself. */
+  readonly expiresAt?: number | undefined;
+  readonly [field: string]: unknown;
+}
+
+/** A token response, in one shape for every provider. */
+export interface TokenSet {
+  readonly accessToken: string;
+  /** Absent when the provider does not rotate: the refresh token in use stays (RFC 6749 section 6). */
+  readonly refreshToken?: string | undefined;
+  /** Absent when the answer does not speak of the user: the user of before stays. */
+  readonly user?: User | undefined;
+  /** These come from the answer alone: an impersonation that has ended must not live on in the cookie. */
+  readonly organizationId?: string | undefined;
+  readonly authenticationMethod?: string | undefined;
+  readonly impersonator?: Impersonator | undefined;
+  /** Lifetime of an opaque access token, in seconds from now. */
+  readonly expiresIn?: number | undefined;
+}
+
+export type Claims = Readonly<Record<string, unknown>>;
+
+/** The payload that follows `previous` once the provider has answered with `tokens`. */
+export function succeed(previous: SessionPayload | undefined, tokens: TokenSet, nowMs: number): SessionPayload {
+  const { accessToken, expiresIn, organizationId, authenticationMethod, impersonator } = tokens;
+  return {
+    ...previous,
+    accessToken,
+    refreshToken: tokens.refreshToken ?? previous?.refreshToken,
+    user: tokens.user ?? previous?.user,
+    organizationId,
+    authenticationMethod,
+    impersonator,
+    expiresAt: expiresIn === undefined ? undefined : nowMs + expiresIn * 1000,
+  };
+}
+
+/** The decrypted JSON as a payload, or `undefined` when it is not one: anything can have been sealed. */
+export function readPayload(value: unknown): SessionPayload | undefined {
+  if (!isRecord(value)) return undefined;
+  const optional = (type: string, ...keys: string[]) =>
+    keys.every((key) => value[key] === undefined || value[key] === null || typeof value[key] === type);
+  const whole =
+    isToken(value.accessToken) &&
+    (value.refreshToken === undefined || value.refreshToken === null || isToken(value.refreshToken)) &&
+    optional('string', 'organizationId', 'authenticationMethod', 'sessionId') &&
+    optional('number', 'expiresAt') &&
+    optional('object', 'user', 'impersonator', 'data') &&
+    (!isRecord(value.user) || typeof value.user.id === 'string') &&
+    !Array.isArray(value.data);
+  if (!whole) return undefined;
+  // A null where a key may be absent means the same: other writers seal both.
+  const present = Object.entries(value).filter(([, field]) => field !== null);
+  return Object.fromEntries(present) as unknown as SessionPayload;
+}
+
+/** The session's id: the `sid` claim, or the id that we gave it. Known also when the token has expired. */
+export function sessionIdOf(payload: SessionPayload, claims: Claims): string | undefined {
+  return typeof claims.sid === 'string' ? claims.sid : payload.sessionId;
+}
+
+/** What an app reads of a signed-in session. */
+export interface SessionProfile {
+  readonly user: User;
+  /** The verified claims of the access token; empty for an opaque one. */
+  readonly claims: Claims;
+  readonly sessionId: string | undefined;
+  readonly organizationId: string | undefined;
+  readonly role: string | undefined;
+  readonly roles: readonly string[];
+  readonly permissions: readonly string[];
+  readonly entitlements: readonly string[];
+  readonly featureFlags: readonly string[];
+  readonly impersonator: Impersonator | undefined;
+}
+
+export function profileOf(payload: SessionPayload, claims: Claims): SessionProfile {
+  const text = (claim: unknown) => (typeof claim === 'string' ? claim : undefined);
+  const texts = (claim: unknown) => (Array.isArray(claim) ? claim.filter((item) => typeof item === 'string') : []);
+  const role = text(claims.role);
+  const roles = texts(claims.roles);
+  return {
+    // Some writers seal no user. The token's subject is who it is about, all the same.
+    user: payload.user ?? { id: text(claims.sub) ?? '' },
+    claims,
+    sessionId: sessionIdOf(payload, claims),
+    organizationId: text(claims.org_id) ?? payload.organizationId,
+    role,
+    roles: roles.length === 0 && role !== undefined ? [role] : roles,
+    permissions: texts(claims.permissions),
+    entitlements: texts(claims.entitlements),
+    featureFlags: texts(claims.feature_flags),
+    impersonator: payload.impersonator,
+  };
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

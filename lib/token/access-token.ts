@@ -1,0 +1,170 @@
+import {
+  decodeJwt,
+  type errors,
+  type FlattenedJWSInput,
+  type JWTHeaderParameters,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
+
+import type { Provider } from '../provider/provider.js';
+import type { Claims, SessionPayload, TokenReason } from '../session.js';
+import { KeyNotPublished, type KeySet, keySet } from './key-set.js';
+
+/** Three answers, never two: good, bad (expired is one kind of bad), cannot tell. */
+export type TokenCheck =
+  | { readonly verdict: 'valid'; readonly claims: Claims; readonly expiresAtMs: number; readonly issuedAtMs: number }
+  /** `claims` are there when the signature holds and only the time has passed. */
+  | { readonly verdict: 'expired'; readonly claims?: Claims; readonly expiresAtMs?: number }
+  | {
+      readonly verdict: 'invalid';
+      readonly reason: TokenReason;
+      /** What was wrong, for operators. */
+      readonly detail: string;
+      /** Set when the options are the likelier culprit than the token. */
+      readonly misconfigured?: 'issuer' | 'audience' | undefined;
+    }
+  /** The key server cannot be asked and no key is known. Nothing is known about the token. */
+  | { readonly verdict: 'unknown' };
+
+export interface TokenCheckOptions {
+  readonly clockToleranceSeconds: number;
+  /** Whether the token came from the provider a moment ago. */
+  readonly fresh?: boolean;
+}
+
+// One key set for each provider object, however many middlewares share it.
+const keySets = new WeakMap<Provider, { url: string; keys: KeySet }>();
+
+function keysOf(provider: Provider, url: string): KeySet {
+  const known = keySets.get(provider);
+  if (known?.url === url) return known.keys;
+  const keys = keySet(url);
+  keySets.set(provider, { url, keys });
+  return keys;
+}
+
+/** Checks the access token of a payload, and that it is about the user beside it. */
+export async function checkAccessToken(
+  provider: Provider,
+  payload: SessionPayload,
+  { clockToleranceSeconds, fresh = false }: TokenCheckOptions,
+): Promise<TokenCheck> {
+  const { accessToken, user } = payload;
+  const nowMs = Date.now();
+  if (provider.isOpaque(accessToken)) return checkOpaque(payload, nowMs, clockToleranceSeconds);
+
+  let keys: KeySet | undefined;
+  try {
+    const { keysUrl, algorithms, issuer, audience, issuedToUs } = await provider.accessTokenRules();
+    const issuedAtMs = issuedAt(accessToken);
+    keys = keysOf(provider, keysUrl);
+    const { find } = keys;
+    const { payload: claims } = await verify(
+      accessToken,
+      (header: JWTHeaderParameters, token: FlattenedJWSInput) => find(header, token, issuedAtMs),
+      {
+        algorithms: [...algorithms],
+        issuer: [...issuer],
+        ...(audience && { audience: [...audience] }),
+        // jose takes a token without `exp` for one that never expires.
+        requiredClaims: ['exp', 'iss', 'sub'],
+        clockTolerance: clockToleranceSeconds,
+        currentDate: new Date(nowMs),
+      },
+    );
+    if (!issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
+    // A token of one user's beside the profile of another: neither is to be believed.
+    if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
+    return { verdict: 'valid', claims: deepFreeze(claims), expiresAtMs: (claims.exp ?? 0) * 1000, issuedAtMs };
+  } catch (error) {
+    if (error instanceof KeyNotPublished && fresh) {
+      keys?.lagsBehind();
+      return { verdict: 'unknown' };
+    }
+    return judge(error);
+  }
+}
+
+function checkOpaque({ expiresAt }: SessionPayload, nowMs: number, toleranceSeconds: number): TokenCheck {
+  if (expiresAt === undefined) return invalid('invalid_jwt', 'an opaque access token without an expiry');
+  return nowMs < expiresAt + toleranceSeconds * 1000
+    ? { verdict: 'valid', claims: {}, expiresAtMs: expiresAt, issuedAtMs: nowMs }
+    : { verdict: 'expired', claims: {}, expiresAtMs: expiresAt };
+}
+
+/** `jwtVerify`, also for a key set that holds several keys a token without `kid` could mean. */
+async function verify(token: string, getKey: JWTVerifyGetKey, options: Parameters<typeof jwtVerify>[2]) {
+  try {
+    return await jwtVerify(token, getKey, options);
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_JWKS_MULTIPLE_MATCHING_KEYS') throw error;
+    let last: unknown = error;
+    for await (const key of error as errors.JWKSMultipleMatchingKeys) {
+      try {
+        return await jwtVerify(token, key, options);
+      } catch (wrongKey) {
+        last = wrongKey;
+        if (codeOf(wrongKey) !== 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED') break;
+      }
+    }
+    throw last;
+  }
+}
+
+/** What a rejection of `jwtVerify` says about the token; by code, as jose asks. */
+function judge(error: unknown): TokenCheck {
+  // The key was withdrawn. The token cannot be trusted, and the session can still be renewed.
+  if (error instanceof KeyNotPublished) return { verdict: 'expired' };
+  const { code, claim, reason, payload } = error as Partial<errors.JWTExpired>;
+  switch (code) {
+    case 'ERR_JWT_EXPIRED':
+      return payload?.exp === undefined
+        ? { verdict: 'expired' }
+        : { verdict: 'expired', claims: deepFreeze(payload), expiresAtMs: payload.exp * 1000 };
+    case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
+      return invalid(
+        'invalid_jwt',
+        `claim ${claim ?? ''} ${reason === 'missing' ? 'is missing' : 'is not as it must be'}`,
+        claim === 'iss' ? 'issuer' : claim === 'aud' ? 'audience' : undefined,
+      );
+    case 'ERR_JOSE_ALG_NOT_ALLOWED':
+    case 'ERR_JOSE_NOT_SUPPORTED':
+      return invalid('invalid_jwt_algorithm', 'signed with an algorithm that is not accepted');
+    case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
+      return invalid('invalid_jwt_signature', 'the signature does not fit the key');
+    case 'ERR_JWS_INVALID':
+    case 'ERR_JWT_INVALID':
+      return invalid('invalid_jwt', 'not a JWT');
+    default:
+      // The rules or the keys could not be had, or they are unusable. None of that is the token's fault.
+      return { verdict: 'unknown' };
+  }
+}
+
+function invalid(reason: TokenReason, detail: string, misconfigured?: 'issuer' | 'audience'): TokenCheck {
+  return { verdict: 'invalid', reason, detail, misconfigured };
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+/** `iat` in milliseconds, before anything is verified: it decides only whether the keys are fetched again. */
+function issuedAt(token: string): number {
+  try {
+    const { iat } = decodeJwt(token);
+    return typeof iat === 'number' ? iat * 1000 : 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** Claims and users are shared by every request of the session: none may change them for the others. */
+export function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}

@@ -1,0 +1,228 @@
+import type { IncomingMessage } from 'node:http';
+
+import { isLoopback } from './checks.js';
+import { SessionConfigError, SessionUnavailableError } from './errors.js';
+import { cookieValues } from './http/cookies.js';
+import { isPrefetch } from './http/navigation.js';
+import {
+  attachedSession,
+  attachSession,
+  type Exchange,
+  RequestSession,
+  type Standing,
+} from './http/request-session.js';
+import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { deriveFrom } from './refresh/coordinator.js';
+import type { Renewal } from './refresh/renew.js';
+import { type Middleware, type Next, requireSession } from './require-session.js';
+import { isRetryable, profileOf, type SessionPayload, type TerminalReason } from './session.js';
+import {
+  anonymous,
+  deferred,
+  dropSession,
+  keepSession,
+  rememberSession,
+  reportRejected,
+  sessionActions,
+  signedIn,
+  standingAfter,
+} from './session-actions.js';
+import { hasEnded, openSession, renewSession } from './session-manager.js';
+import { checkAccessToken, type TokenCheck } from './token/access-token.js';
+import type { VerifiedSession } from './token/verified-session.js';
+
+/**
+ * The session of each request, on `req.session`: the cookie is opened, its access token checked, an expired one
+ * renewed and the new cookie put on the response, all before the next handler runs.
+ *
+ * @throws {SessionConfigError} with everything that is wrong with the options
+ */
+export function withSession(options: SessionOptions): Middleware {
+  const config = resolveOptions(options);
+  const actions = sessionActions(config);
+  const guard = config.required && requireSession(config.required);
+
+  return function sessionMiddleware(req, res, next) {
+    const pass: Next = (error) => {
+      if (error !== undefined || !guard) next(error);
+      else guard(req, res, next);
+    };
+    const arrive = (standing: Standing) => {
+      attachSession(req, config.property, new RequestSession(standing, actions, { req, res }));
+      pass(refusal(config, standing));
+    };
+
+    let cookies: string[];
+    try {
+      if (attachedSession(req, config.property)) {
+        // Mounted twice, the work is done once; a guard asks all the same.
+        pass();
+        return;
+      }
+      refuseInsecureHost(config, req);
+      cookies = cookieValues(req.headers.cookie, config.cookie.name);
+    } catch (error) {
+      next(error);
+      return;
+    }
+
+    // A visitor who was verified a moment ago goes through without waiting for anything.
+    const known = knownVisitor(config, cookies);
+    if (known) {
+      arrive(signedIn(known));
+      return;
+    }
+    // Express 4 and Connect do not catch a rejection: one that escaped would end the process. The rest of the app
+    // runs outside the promise, so that what a handler throws is not taken for ours.
+    findStanding({ config, req, res }, cookies).then(
+      (standing) => {
+        process.nextTick(arrive, standing);
+      },
+      (error: unknown) => {
+        process.nextTick(next, error);
+      },
+    );
+  };
+}
+
+interface Visit extends Exchange {
+  readonly config: Config;
+}
+
+type Expired = Extract<TokenCheck, { verdict: 'expired' }>;
+
+/** The request's way: what its cookie is worth, and what is done about it. */
+async function findStanding(visit: Visit, cookies: readonly string[]): Promise<Standing> {
+  const { config } = visit;
+
+  // 1. The cookie.
+  if (cookies.length === 0) return anonymous('no_session_cookie_provided');
+
+  // 2. What it holds.
+  const opened = openFirst(config, cookies);
+  // Left alone: a wrong password in one deploy must not sign everybody out. The next sign-in replaces it.
+  if (!opened) return anonymous('invalid_session_cookie');
+  const { payload, sealed } = opened;
+  if (hasEnded(config, payload)) return anonymous('session_revoked');
+  claim(config, payload);
+
+  // 3. The access token in it.
+  const check = await checkAccessToken(config.provider, payload, config);
+  switch (check.verdict) {
+    case 'valid':
+      return renewAhead(visit, rememberSession(config, sealed, payload, check));
+    case 'expired':
+      return renewExpired(visit, payload, check);
+    case 'invalid':
+      // Neither renewed nor cleared: a wrong `issuer` in the options would spend every session that comes by.
+      reportRejected(config, check);
+      return anonymous(check.reason, payload);
+    case 'unknown':
+      // The key server is away. That says nothing about the token; a refresh would make a storm of it.
+      return deferred('keys_unavailable', undefined, payload);
+  }
+}
+
+/** 4. The token is good. Close to its expiry one request renews it; the others go on with what they have. */
+async function renewAhead(visit: Visit, session: VerifiedSession): Promise<Standing> {
+  const { config, req } = visit;
+  if (Date.now() < session.renewFromMs || isPrefetch(req) || req.method === 'OPTIONS') return signedIn(session);
+  const renewal = await renewSession(config, session.payload, { wait: false, ahead: true });
+  if (renewal.kind === 'refreshed') return acceptRenewal(visit, session.payload, renewal);
+  if (renewal.kind === 'terminal') return endSession(visit, session.payload, renewal.reason);
+  return signedIn(session);
+}
+
+/** 5. The token has expired. Everyone with this cookie waits for the one refresh. */
+async function renewExpired(visit: Visit, payload: SessionPayload, check: Expired, hops = 0): Promise<Standing> {
+  const { config } = visit;
+  if (payload.refreshToken === undefined) return anonymous('expired_jwt', payload);
+  const renewal = await renewSession(config, payload);
+  switch (renewal.kind) {
+    case 'refreshed':
+      return acceptRenewal(visit, payload, renewal, hops);
+    case 'terminal':
+      return endSession(visit, payload, renewal.reason);
+    case 'transient':
+      return serveStale(config, payload, check) ?? deferred(renewal.reason, renewal.retryAfterSeconds, payload);
+    case 'elsewhere':
+      return deferred('server_error', undefined, payload);
+  }
+}
+
+/** 6. The new cookie goes on the response first, then the new token is checked: nothing loses what was rotated. */
+async function acceptRenewal(
+  visit: Visit,
+  previous: SessionPayload,
+  { payload, sealed, source }: Extract<Renewal, { kind: 'refreshed' }>,
+  hops = 0,
+): Promise<Standing> {
+  const { config } = visit;
+  if (hasEnded(config, previous) || hasEnded(config, payload)) return anonymous('session_revoked');
+  keepSession(config, visit, payload, sealed, previous);
+  // A successor that was remembered for a while may have expired in turn. A new one that has, is a wrong clock.
+  if (source === 'remembered' && hops < maxHops) {
+    const check = await checkAccessToken(config.provider, payload, config);
+    if (check.verdict === 'expired') return renewExpired(visit, payload, check, hops + 1);
+  }
+  return standingAfter(config, payload, sealed);
+}
+
+// How many generations an old cookie may be behind: more than fit into the time that successors are remembered.
+const maxHops = 100;
+
+/** The provider has ended the session: there is nothing to come back to. */
+function endSession(visit: Visit, payload: SessionPayload, reason: TerminalReason): Standing {
+  dropSession(visit.config, visit, payload);
+  return anonymous(reason, payload);
+}
+
+function knownVisitor({ verified, coordinator }: Config, cookies: readonly string[]): VerifiedSession | undefined {
+  const [cookie] = cookies;
+  const session = cookie === undefined ? undefined : verified?.get(cookie);
+  if (!session) return undefined;
+  const nowMs = Date.now();
+  const good = nowMs < session.verifiedUntilMs && nowMs < session.renewFromMs && !coordinator.hasEnded(session.names);
+  return good ? session : undefined;
+}
+
+function openFirst(
+  config: Config,
+  cookies: readonly string[],
+): { sealed: string; payload: SessionPayload } | undefined {
+  for (const sealed of cookies) {
+    const opened = openSession(config, sealed);
+    if (opened.ok) return { sealed, payload: opened.payload };
+    config.emit('rejected', { reason: 'invalid_session_cookie', detail: opened.problem });
+  }
+  return undefined;
+}
+
+/** The browser has this cookie now, so the one before it need not be kept for it any longer. */
+function claim({ coordinator, provider }: Config, { refreshToken }: SessionPayload): void {
+  if (refreshToken !== undefined) coordinator.claim(deriveFrom(provider, refreshToken).key);
+}
+
+/** With `onTransient: 'stale'`: the claims of a token that has expired and cannot be renewed just now. */
+function serveStale(config: Config, payload: SessionPayload, { claims, expiresAtMs }: Expired): Standing | undefined {
+  if (config.onTransient !== 'stale' || claims === undefined || expiresAtMs === undefined) return undefined;
+  if (Date.now() > expiresAtMs + config.staleMs) return undefined;
+  return { signedIn: true, payload, profile: profileOf(payload, claims), expiresAtMs, refreshed: false, stale: true };
+}
+
+/** With `onTransient: 'error'`: no route runs while it cannot be known who is there. */
+function refusal({ onTransient }: Config, standing: Standing): SessionUnavailableError | undefined {
+  if (onTransient !== 'error' || standing.signedIn || !isRetryable(standing.reason)) return undefined;
+  return new SessionUnavailableError(standing.reason, standing.retryAfterSeconds ?? 5);
+}
+
+/** A cookie without `Secure` is for development: on any other host the network could read it. */
+function refuseInsecureHost({ cookie }: Config, { headers }: IncomingMessage): void {
+  if (cookie.secure || isLoopback((headers.host ?? '').replace(/:\d+$/, ''))) return;
+  throw new SessionConfigError([
+    {
+      path: 'cookie.secure',
+      message: 'can be false for localhost, 127.0.0.1 and [::1] only. Leave it out here, and serve https.',
+    },
+  ]);
+}
