@@ -25,7 +25,7 @@ export interface KeySet {
 
 // A key that we do not know is looked for again when the set is older than this, or older than the token.
 const refetchAfterMs = 30_000;
-// The least time between two such looks, whatever the clocks say.
+// The least time between two looks for the same key, whatever the clocks say.
 const refetchPauseMs = 1_000;
 // While the key server is known to lag, an unknown key says nothing about the token.
 const lagMs = 30_000;
@@ -41,6 +41,7 @@ export function keySet(url: string): KeySet {
     return createLocalJWKSet(document as unknown as JSONWebKeySet);
   });
   let laggingUntilMs = 0;
+  let missed: { kid: string | undefined; atMs: number } | undefined;
 
   async function find(header: JWTHeaderParameters, token: FlattenedJWSInput, issuedAtMs: number): Promise<Key> {
     const known = await keys.get();
@@ -49,15 +50,18 @@ export function keySet(url: string): KeySet {
     } catch (error) {
       if (!isNoMatch(error)) throw error;
     }
-    const ageMs = Date.now() - known.fetchedAtMs;
     // `iat` has whole seconds: the token may be as young as the end of its second.
-    const newer = issuedAtMs + 1_000 > known.fetchedAtMs;
-    if (newer && ageMs < refetchPauseMs) throw new ProviderFailure('server_error', 'The key is not published yet.');
-    const current = newer || ageMs > refetchAfterMs ? await keys.refetch() : known;
-    try {
-      return await current.value(header, token);
-    } catch (error) {
-      if (!isNoMatch(error)) throw error;
+    const outdated = issuedAtMs + 1_000 > known.fetchedAtMs || Date.now() - known.fetchedAtMs > refetchAfterMs;
+    const lookedAlready =
+      missed !== undefined && missed.kid === header.kid && Date.now() - missed.atMs < refetchPauseMs;
+    if (outdated && !lookedAlready) {
+      const { value } = await keys.refetch();
+      try {
+        return await value(header, token);
+      } catch (error) {
+        if (!isNoMatch(error)) throw error;
+        missed = { kid: header.kid, atMs: Date.now() };
+      }
     }
     if (Date.now() < laggingUntilMs) throw new ProviderFailure('server_error', 'The key set lags behind.');
     throw new KeyNotPublished();

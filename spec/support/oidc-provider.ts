@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import { jest } from '@jest/globals';
+import { exportJWK, generateKeyPair } from 'jose';
+import { type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+
+import { listen } from './http-server.js';
+
+export interface OidcServerOptions {
+  /** Of the first and of every later access token. */
+  accessTokenSeconds?: number;
+  /** Opaque access tokens instead of JWTs. */
+  opaque?: boolean;
+  /** Whether a refresh token can be used once only, a second use ending the grant. */
+  rotate?: boolean;
+}
+
+export type OidcServer = Awaited<ReturnType<typeof startOidcServer>>;
+
+/** `oidc-provider` itself, in memory: signs in whoever comes as `user_01`, without asking. */
+export async function startOidcServer({
+  accessTokenSeconds = 300,
+  opaque = false,
+  rotate = true,
+}: OidcServerOptions = {}) {
+  const clientId = 'client_01';
+  const clientSecret = 'a secret of the client: with % and + in it';
+  const audience = 'urn:example:api';
+  const grants: { type: string; outcome: 'success' | 'error' }[] = [];
+  const grantIds = new Set<string>();
+  let handle: (req: IncomingMessage, res: ServerResponse) => unknown = (_req, res) => res.end();
+
+  const server = await listen((req, res) => void handle(req, res));
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
+  const configuration: Configuration = {
+    clients: [
+      {
+        client_id: clientId,
+        client_secret: clientSecret,
+        grant_types: ['authorization_code', 'refresh_token'],
+        redirect_uris: ['https://app.example.com/callback'],
+        post_logout_redirect_uris: ['https://app.example.com/'],
+      },
+    ],
+    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomUUID() }] },
+    cookies: { keys: [randomUUID()] },
+    pkce: { required: () => true },
+    claims: { openid: ['sub'], profile: ['name'], email: ['email'] },
+    conformIdTokenClaims: false,
+    rotateRefreshToken: rotate,
+    issueRefreshToken: () => true,
+    extraTokenClaims: (_ctx, token) => ({ sid: 'grantId' in token ? token.grantId : undefined }),
+    ttl: {
+      AccessToken: accessTokenSeconds,
+      Interaction: 600,
+      Session: 86_400,
+      Grant: 86_400,
+      RefreshToken: 86_400,
+      IdToken: 600,
+    },
+    features: {
+      devInteractions: { enabled: false },
+      revocation: { enabled: true },
+      resourceIndicators: {
+        enabled: !opaque,
+        defaultResource: () => audience,
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({
+          audience,
+          scope: '',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: accessTokenSeconds,
+        }),
+      },
+    },
+    interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
+    findAccount: (_ctx, sub) => ({
+      accountId: sub,
+      claims: () => ({ sub, name: 'One', email: 'one@example.com' }),
+    }),
+    async loadExistingGrant({ oidc: { account, client } }) {
+      const grant = new provider.Grant({ accountId: account!.accountId, clientId: client!.clientId });
+      grant.addOIDCScope('openid profile email offline_access');
+      grantIds.add(await grant.save());
+      return grant;
+    },
+  };
+  // It advises a database and a newer Node, for production.
+  jest.spyOn(console, 'warn').mockImplementation(() => undefined);
+  jest.spyOn(console, 'info').mockImplementation(() => undefined);
+  const provider = new Provider(server.url, configuration);
+  const record = (outcome: 'success' | 'error') => (ctx: KoaContextWithOIDC) => {
+    grants.push({ type: String(ctx.oidc.params?.grant_type), outcome });
+  };
+  provider.on('grant.success', record('success'));
+  provider.on('grant.error', record('error'));
+  const callback = provider.callback();
+  handle = async (req, res) => {
+    if (req.url?.startsWith('/interaction/')) {
+      await provider.interactionFinished(req, res, { login: { accountId: 'user_01' }, consent: {} });
+    } else {
+      await callback(req, res);
+    }
+  };
+
+  return {
+    url: server.url,
+    clientId,
+    clientSecret,
+    audience,
+    grants,
+    refreshes: (outcome: 'success' | 'error' = 'success') =>
+      grants.filter((grant) => grant.type === 'refresh_token' && grant.outcome === outcome).length,
+    /** Whether every grant that was ever given still is one: reuse detection ends them. */
+    grantsAlive: async () => (await Promise.all([...grantIds].map((id) => provider.Grant.find(id)))).every(Boolean),
+    close: () => server.close(),
+  };
+}

@@ -1,0 +1,43 @@
+import { createSessionManager, type SessionOptions, workos } from 'express-sealed-session';
+
+import type { SessionOverrides, WorkosServer } from './workos-server.js';
+
+export const password = 'a password of at least thirty-two characters';
+
+/** Options as an app would write them, for a server that speaks WorkOS's wire. */
+export function workosOptions(server: WorkosServer, options: Partial<SessionOptions> = {}): SessionOptions {
+  return {
+    provider: workos({ clientId: server.clientId, apiKey: server.apiKey, baseUrl: server.url }),
+    password,
+    ...options,
+  };
+}
+
+/** A cookie value as a sign-in leaves it. */
+export async function sealedSession(
+  server: WorkosServer,
+  overrides: SessionOverrides = {},
+  change: Record<string, unknown> = {},
+): Promise<{ sealed: string; accessToken: string; refreshToken: string; sessionId: string }> {
+  const { accessToken, refreshToken, user, sessionId } = await server.issueSession(overrides);
+  const sealed = await createSessionManager(workosOptions(server)).seal({
+    accessToken,
+    refreshToken,
+    user: { ...user },
+    ...change,
+  });
+  return { sealed, accessToken, refreshToken, sessionId };
+}
+
+export const expired: SessionOverrides = { lifetimeSeconds: -30 };
+
+export function cookieHeader(sealed: string): { headers: { cookie: string } } {
+  return { headers: { cookie: `wos-session=${sealed}` } };
+}
+
+/** The value that a response sets for the session cookie; `''` when it clears it, `undefined` when it does neither. */
+export function sessionCookieOf(setCookies: readonly string[], name = 'wos-session'): string | undefined {
+  const own = setCookies.filter((header) => header.startsWith(`${name}=`));
+  if (own.length > 1) throw new Error(`"${name}" is set ${own.length} times.`);
+  return own[0]?.slice(name.length + 1).split(';')[0];
+}
