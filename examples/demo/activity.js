@@ -1,0 +1,85 @@
+const maxSessions = 200;
+const maxEntries = 40;
+const burstMs = 1000;
+
+/**
+ * What the page shows: the numbers and the log of each session, and the streams that follow them. Keyed by session, so
+ * that no visitor sees another's, and bounded: the demo may run for days.
+ */
+export function createActivity() {
+  const sessions = new Map();
+  let lastEntryId = 0;
+
+  function sessionOf(sessionId) {
+    let session = sessions.get(sessionId);
+    if (!session) {
+      session = {
+        counts: { refreshGrants: 0, leader: 0, joined: 0, remembered: 0 },
+        token: undefined,
+        entries: [],
+        streams: new Set(),
+      };
+      sessions.set(sessionId, session);
+      if (sessions.size > maxSessions) forget(sessions.keys().next().value);
+    }
+    return session;
+  }
+
+  function send(session, message) {
+    for (const stream of session.streams) stream.write(`data: ${JSON.stringify(message)}\n\n`);
+  }
+
+  function count(sessionId, name) {
+    const session = sessionOf(sessionId);
+    session.counts[name] += 1;
+    send(session, { counts: session.counts });
+  }
+
+  /** One line of the log. The same line again within a moment is counted, not repeated. */
+  function note(sessionId, text) {
+    const session = sessionOf(sessionId);
+    const now = Date.now();
+    let entry = session.entries.find((earlier) => earlier.text === text && now - earlier.at < burstMs);
+    if (entry) {
+      entry.times += 1;
+    } else {
+      entry = { id: ++lastEntryId, at: now, text, times: 1 };
+      session.entries.unshift(entry);
+      session.entries.length = Math.min(session.entries.length, maxEntries);
+    }
+    send(session, { entries: [entry] });
+  }
+
+  /** Keeps the countdown right in every open tab, whichever of them made the request. */
+  function seen({ sessionId, expiresAt, claims }) {
+    const session = sessionOf(sessionId);
+    if (session.token?.expiresAt === expiresAt.getTime()) return;
+    session.token = { expiresAt: expiresAt.getTime(), lifetimeMs: (claims.exp - claims.iat) * 1000 };
+    send(session, { token: session.token });
+  }
+
+  /** Server-sent events: everything so far at once, then each change. */
+  function follow({ sessionId, user }, response) {
+    const session = sessionOf(sessionId);
+    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+    session.streams.add(response);
+    response.on('close', () => session.streams.delete(response));
+    const { counts, token, entries } = session;
+    response.write(`data: ${JSON.stringify({ user, counts, token, entries: entries.toReversed() })}\n\n`);
+  }
+
+  function forget(sessionId) {
+    for (const stream of sessions.get(sessionId)?.streams ?? []) stream.end();
+    sessions.delete(sessionId);
+  }
+
+  return {
+    note,
+    count,
+    seen,
+    follow,
+    forget,
+    counts: (sessionId) => sessionOf(sessionId).counts,
+    refreshGrant: (sessionId) => count(sessionId, 'refreshGrants'),
+  };
+}

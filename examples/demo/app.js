@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+
+import express from 'express';
+import { oidc, requireSession, sessionRoutes, withSession } from 'express-sealed-session';
+
+import { createActivity } from './activity.js';
+import { errorPage } from './pages.js';
+import { createProvider } from './provider.js';
+
+// "script-src" by name: oidc-provider adds the hash of its own small script to it.
+const contentSecurityPolicy =
+  "default-src 'self'; script-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const publicFolder = fileURLToPath(new URL('public/', import.meta.url));
+
+export async function createApp(origin) {
+  const app = express();
+  const activity = createActivity();
+  app.disable('x-powered-by');
+  app.use((req, res, next) => {
+    res.set('Content-Security-Policy', contentSecurityPolicy);
+    next();
+  });
+
+  // The OpenID provider would be another company's server. Here it lives in the same process, so the demo needs no
+  // account anywhere. It comes before withSession(): its requests have nothing to do with our session.
+  const issuer = `${origin}/oidc`;
+  const clientSecret = randomBytes(32).toString('base64url');
+  app.use('/oidc', await createProvider({ issuer, clientSecret, origin, onRefreshGrant: activity.refreshGrant }));
+  app.use(express.static(publicFolder, { index: false }));
+
+  const options = {
+    provider: oidc({ issuer, clientId: 'demo', clientSecret, scope: 'openid profile email', resource: 'urn:demo:api' }),
+    password: randomBytes(32).toString('base64url'), // in production: a secret that outlives the process
+    baseUrl: origin,
+    cookie: { name: 'demo-session', secure: false }, // plain http on localhost only: leave this line out in production
+    clockToleranceSeconds: 0, // the provider and the app share one clock, so the countdown may be exact
+    events: {
+      signedIn: ({ sessionId }) => activity.note(sessionId, 'Signed in → tokens sealed in one cookie'),
+      refreshed: ({ sessionId, source, ahead, durationMs }) => {
+        const why = ahead ? 'Access token about to expire' : 'Access token expired';
+        const what = {
+          leader: `${why} → refreshed in ${Math.round(durationMs)} ms, cookie resealed`,
+          joined: 'Refresh already under way → waited for it, same new cookie',
+          remembered: 'Old cookie, already renewed → same new cookie, no refresh',
+        };
+        activity.count(sessionId, source);
+        activity.note(sessionId, what[source]);
+      },
+      refreshFailed: ({ sessionId, kind, reason }) => {
+        const fate = kind === 'terminal' ? 'session over, cookie cleared' : 'cookie kept, try again soon';
+        activity.note(sessionId, `Refresh failed (${reason}) → ${fate}`);
+      },
+      signedOut: ({ sessionId }) => activity.forget(sessionId),
+      rejected: ({ reason, detail }) => console.warn(`A session was not accepted: ${reason} (${detail})`),
+      configuration: ({ message }) => console.warn(message),
+    },
+  };
+
+  app.use(withSession(options)); // every request below: req.session
+  app.use(sessionRoutes(options)); // /login, /callback, /logout
+
+  app.use((req, res, next) => {
+    if (req.session.authenticated) activity.seen(req.session);
+    next();
+  });
+
+  app.get('/', (req, res) => {
+    res.set('Cache-Control', 'no-store');
+    res.sendFile(req.session.authenticated ? 'signed-in.html' : 'signed-out.html', { root: publicFolder });
+  });
+
+  app.get('/api/me', requireSession(), (req, res) => {
+    const { user, sessionId, expiresAt, refreshed } = req.session;
+    if (!refreshed) activity.note(sessionId, 'Access token still valid → straight to the route');
+    res.json({ user, expiresAt, refreshed, counts: activity.counts(sessionId) });
+  });
+
+  app.get('/api/log', requireSession(), (req, res) => activity.follow(req.session, res));
+
+  // The package's errors have a status, a stable code and, where `expose` says so, a message that may be shown.
+  app.use((error, req, res, next) => {
+    if (res.headersSent) return next(error);
+    const { status = 500, code = 'internal_error', expose, message } = error;
+    if (status === 500) console.error(error);
+    res.status(status);
+    if (req.accepts(['json', 'html']) !== 'html') return res.json({ error: code });
+    res.send(errorPage(expose ? message : 'Please try again in a moment.'));
+  });
+
+  return app;
+}
