@@ -7,7 +7,9 @@ export type RefreshSource =
   /** It waited for the grant that another request was running. */
   | 'joined'
   /** It came with the old cookie after the grant had ended. */
-  | 'remembered';
+  | 'remembered'
+  /** Another process of the fleet ran the grant. */
+  | 'fleet';
 
 /** What the package tells the app, by event name. No event carries a cookie, token, code, key or password. */
 export interface SessionEvents {
@@ -31,6 +33,8 @@ export interface SessionEvents {
       };
   /** A cookie or its access token was not accepted. `detail` is for operators: a `SealProblem`, or what was wrong. */
   rejected: { readonly reason: Reason; readonly detail: string };
+  /** Refreshes are coordinated within this process only (the fleet's store is away), or in the fleet again. */
+  coordination: { readonly scope: 'process' | 'fleet' };
   /** Something about the set-up is wrong and shows only at work. Told once per problem. */
   configuration: { readonly problem: string; readonly message: string };
   signedIn: { readonly sessionId: string | undefined };

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+
 import { LRUCache } from 'lru-cache';
 
 import {
@@ -63,6 +65,11 @@ export interface RefreshOptions {
   readonly windowSeconds?: number | undefined;
   /** How long a request with the old cookie is given the new one. Default: 60. */
   readonly graceSeconds?: number | undefined;
+  /**
+   * Whether a request may renew a session ahead of its expiry: `false` for polls, so that they do not keep alive what
+   * the provider would let end for inactivity. Default: every request may, except prefetches and `OPTIONS`.
+   */
+  readonly touch?: ((req: IncomingMessage) => boolean) | undefined;
   /** The longest that a request waits for a refresh, in milliseconds. Default: 5000. */
   readonly waitMs?: number | undefined;
   /** The longest that a refresh runs, in milliseconds; it goes on without the request. Default: 20000. */
@@ -130,6 +137,7 @@ export interface Config {
   readonly coordinator: Coordinator;
   readonly renewal: RenewalSettings;
   readonly windowMs: number;
+  readonly touch: (req: IncomingMessage) => boolean;
   readonly onTransient: 'defer' | 'error' | 'stale';
   readonly staleMs: number;
   readonly clockToleranceSeconds: number;
@@ -184,6 +192,7 @@ const refreshChecks: Checks<RefreshOptions> = {
   graceSeconds: optional(amount('seconds', 0, 3_600)),
   waitMs: optional(amount('milliseconds', 1, 600_000)),
   budgetMs: optional(amount('milliseconds', 1, 600_000)),
+  touch: optional(callable),
   coordinator: optional((value) => methods(value, 'refresh', 'claim', 'end', 'hasEnded')),
 };
 
@@ -196,6 +205,7 @@ const eventChecks: Checks<EventCallbacks> = {
   refreshed: optional(callable),
   refreshFailed: optional(callable),
   rejected: optional(callable),
+  coordination: optional(callable),
   configuration: optional(callable),
   signedIn: optional(callable),
   signedOut: optional(callable),
@@ -249,6 +259,10 @@ export function resolveOptions(options: SessionOptions): Config {
   const sealer = options.sealer ?? ironSealer();
   const coordinator = refresh.coordinator ?? processCoordinator;
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
+  const emit = emitter({ ...options.events });
+  coordinator.onScope?.((scope) => {
+    emit('coordination', { scope });
+  });
 
   return Object.freeze({
     provider,
@@ -267,13 +281,14 @@ export function resolveOptions(options: SessionOptions): Config {
       budgetMs: refresh.budgetMs ?? 20_000,
       ...sealing(sealer, passwords),
     },
+    touch: refresh.touch ?? (() => true),
     windowMs: (refresh.windowSeconds ?? 60) * 1000,
     onTransient: options.onTransient ?? 'defer',
     staleMs: (options.staleSeconds ?? 300) * 1000,
     clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
     verified: cache ? new LRUCache({ max: maxSessions }) : undefined,
     verifiedMs: maxSeconds * 1000,
-    emit: emitter({ ...options.events }),
+    emit,
     routes: {
       baseUrl: options.baseUrl === undefined ? undefined : new URL(options.baseUrl).origin,
       loginPath: options.loginPath ?? '/login',

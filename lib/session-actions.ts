@@ -6,7 +6,15 @@ import type { Config } from './options.js';
 import { send } from './provider/token-endpoint.js';
 import { namesOf } from './refresh/coordinator.js';
 import { profileOf, type Reason, type RetryableReason, type SessionPayload } from './session.js';
-import { establish, hasEnded, idOf, reasonOf, renewSession, verifiedSession } from './session-manager.js';
+import {
+  establish,
+  hasEnded,
+  idOf,
+  reasonOf,
+  renewSession,
+  reportRenewal,
+  verifiedSession,
+} from './session-manager.js';
 import { checkAccessToken, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
 import { isRetryable } from './session.js';
@@ -25,6 +33,7 @@ export function sessionActions(config: Config): SessionOperations {
       const renewal = await renewSession(config, payload, { organizationId });
       if (renewal.kind === 'refreshed') {
         keepSession(config, exchange, renewal.payload, renewal.sealed, payload);
+        reportRenewal(config, renewal);
         const next = await standingAfter(config, renewal.payload, renewal.sealed);
         RequestSession.stand(session, next);
         return next.signedIn
@@ -193,7 +202,8 @@ function replacedNames({ provider }: Config, previous: SessionPayload, next: Ses
   return namesOf(provider, previous, idOf(previous)).filter((name) => !kept.has(name));
 }
 
-async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
+/** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */
+export async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
   try {
     const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.(refreshToken);
     if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });

@@ -118,6 +118,7 @@ export function createSessionManager(options: SessionOptions): SessionManager {
           return refused(renewal.kind === 'elsewhere' ? 'server_error' : renewal.reason);
         // The old token is spent: from here on there is only the new seal, whatever the check below says.
         current = { payload: renewal.payload, sealed: renewal.sealed };
+        reportRenewal(config, renewal);
         const check = await checkAccessToken(config.provider, renewal.payload, { ...config, fresh: true });
         return check.verdict === 'valid'
           ? { ...authenticated(renewal.payload, check), sealedSession: renewal.sealed }
@@ -148,32 +149,35 @@ export function openSession({ sealers, passwords }: Config, sealed: string): Ope
   return payload ? { ok: true, payload: deepFreeze(payload) } : { ok: false, problem: 'bad_shape' };
 }
 
-/** `renew`, told to the app. */
+/** `renew`, with its failures told to the app. */
 export async function renewSession(
   { renewal: settings, emit }: Config,
   payload: SessionPayload,
-  request: RenewalRequest & { readonly ahead?: boolean } = {},
+  request: RenewalRequest = {},
 ): Promise<Renewal> {
   const { refreshToken } = payload;
   if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
-  const startedMs = Date.now();
   const renewal = await renew(settings, { ...payload, refreshToken }, request);
   const sessionId = idOf(payload);
-  if (renewal.kind === 'refreshed') {
-    emit('refreshed', {
-      sessionId: idOf(renewal.payload),
-      organizationId: renewal.payload.organizationId,
-      source: renewal.source,
-      ahead: request.ahead ?? false,
-      durationMs: Date.now() - startedMs,
-    });
-  } else if (renewal.kind === 'terminal') {
+  if (renewal.kind === 'terminal') {
     emit('refreshFailed', { kind: 'terminal', sessionId, reason: renewal.reason });
   } else if (renewal.kind === 'transient') {
     const { reason, retryAfterSeconds } = renewal;
     emit('refreshFailed', { kind: 'transient', sessionId, reason, retryAfterSeconds });
   }
   return renewal;
+}
+
+/** Tells the app of a success: once for each request, however many generations old its cookie was. */
+export function reportRenewal({ emit }: Config, renewal: Extract<Renewal, { kind: 'refreshed' }>, ahead = false): void {
+  const { payload, source, startedMs } = renewal;
+  emit('refreshed', {
+    sessionId: idOf(payload),
+    organizationId: payload.organizationId,
+    source,
+    ahead,
+    durationMs: Date.now() - startedMs,
+  });
 }
 
 /** The payload of a new session. */
@@ -215,6 +219,11 @@ export function verifiedSession(
 /** Whether this session was signed out, as far as this process knows. */
 export function hasEnded({ coordinator, provider }: Config, payload: SessionPayload): boolean {
   return coordinator.hasEnded(namesOf(provider, payload, idOf(payload)));
+}
+
+/** Learns from the fleet, where there is one, whether these sessions were signed out elsewhere. */
+export async function learnEnded({ coordinator, provider }: Config, ...payloads: SessionPayload[]): Promise<void> {
+  await coordinator.learnEnded?.(payloads.flatMap((payload) => namesOf(provider, payload, idOf(payload))));
 }
 
 /** The session's id, whether or not the token that names it is still good: enough to end it. */

@@ -23,11 +23,12 @@ import {
   keepSession,
   rememberSession,
   reportRejected,
+  revoke,
   sessionActions,
   signedIn,
   standingAfter,
 } from './session-actions.js';
-import { hasEnded, openSession, renewSession } from './session-manager.js';
+import { hasEnded, learnEnded, openSession, renewSession, reportRenewal } from './session-manager.js';
 import { checkAccessToken, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
@@ -126,9 +127,9 @@ async function findStanding(visit: Visit, cookies: readonly string[]): Promise<S
 /** 4. The token is good. Close to its expiry one request renews it; the others go on with what they have. */
 async function renewAhead(visit: Visit, session: VerifiedSession): Promise<Standing> {
   const { config, req } = visit;
-  if (Date.now() < session.renewFromMs || isPrefetch(req) || req.method === 'OPTIONS') return signedIn(session);
-  const renewal = await renewSession(config, session.payload, { wait: false, ahead: true });
-  if (renewal.kind === 'refreshed') return acceptRenewal(visit, session.payload, renewal);
+  if (Date.now() < session.renewFromMs || !mayRenewAhead(config, req)) return signedIn(session);
+  const renewal = await renewSession(config, session.payload, { wait: false });
+  if (renewal.kind === 'refreshed') return acceptRenewal(visit, session.payload, renewal, { ahead: true });
   if (renewal.kind === 'terminal') return endSession(visit, session.payload, renewal.reason);
   return signedIn(session);
 }
@@ -137,10 +138,12 @@ async function renewAhead(visit: Visit, session: VerifiedSession): Promise<Stand
 async function renewExpired(visit: Visit, payload: SessionPayload, check: Expired, hops = 0): Promise<Standing> {
   const { config } = visit;
   if (payload.refreshToken === undefined) return anonymous('expired_jwt', payload);
+  await learnEnded(config, payload);
+  if (hasEnded(config, payload)) return anonymous('session_revoked', payload);
   const renewal = await renewSession(config, payload);
   switch (renewal.kind) {
     case 'refreshed':
-      return acceptRenewal(visit, payload, renewal, hops);
+      return acceptRenewal(visit, payload, renewal, { hops });
     case 'terminal':
       return endSession(visit, payload, renewal.reason);
     case 'transient':
@@ -154,22 +157,34 @@ async function renewExpired(visit: Visit, payload: SessionPayload, check: Expire
 async function acceptRenewal(
   visit: Visit,
   previous: SessionPayload,
-  { payload, sealed, source }: Extract<Renewal, { kind: 'refreshed' }>,
-  hops = 0,
+  renewal: Extract<Renewal, { kind: 'refreshed' }>,
+  { ahead = false, hops = 0 } = {},
 ): Promise<Standing> {
   const { config } = visit;
-  if (hasEnded(config, previous) || hasEnded(config, payload)) return anonymous('session_revoked');
+  const { payload, sealed, source } = renewal;
+  await learnEnded(config, previous, payload);
+  if (hasEnded(config, previous) || hasEnded(config, payload)) {
+    // Signed out while this was under way: the new tokens are not for anybody.
+    void revoke(config, payload);
+    return anonymous('session_revoked');
+  }
   keepSession(config, visit, payload, sealed, previous);
   // A successor that was remembered for a while may have expired in turn. A new one that has, is a wrong clock.
   if (source === 'remembered' && hops < maxHops) {
     const check = await checkAccessToken(config.provider, payload, config);
     if (check.verdict === 'expired') return renewExpired(visit, payload, check, hops + 1);
   }
+  reportRenewal(config, renewal, ahead);
   return standingAfter(config, payload, sealed);
 }
 
 // How many generations an old cookie may be behind: more than fit into the time that successors are remembered.
 const maxHops = 100;
+
+/** Whether this request is a visit, as far as the provider's clock of inactivity is concerned. */
+function mayRenewAhead({ touch }: Config, req: IncomingMessage): boolean {
+  return req.method !== 'OPTIONS' && !isPrefetch(req) && touch(req);
+}
 
 /** The provider has ended the session: there is nothing to come back to. */
 function endSession(visit: Visit, payload: SessionPayload, reason: TerminalReason): Standing {

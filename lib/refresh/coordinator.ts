@@ -48,15 +48,17 @@ export interface Coordinator {
    * Runs `lead` if nobody refreshes this token now and nobody did a moment ago. `lead` never rejects, and is not
    * tied to the request that began it.
    */
-  refresh(ticket: Ticket, lead: () => Promise<Outcome>): Promise<Led | undefined>;
+  readonly refresh: (ticket: Ticket, lead: () => Promise<Outcome>) => Promise<Led | undefined>;
   /** Tells that a browser has come with this refresh token: its predecessor is no longer needed. */
-  claim(key: string): void;
+  readonly claim: (key: string) => void;
   /** Remembers that sessions have ended, by their names. */
-  end(names: readonly string[]): Promise<void>;
+  readonly end: (names: readonly string[]) => Promise<void>;
   /** Whether any of these is known here to have ended. */
-  hasEnded(names: readonly string[]): boolean;
+  readonly hasEnded: (names: readonly string[]) => boolean;
   /** Learns from the rest of the fleet, if there is one, whether any of these has ended. Never rejects. */
-  learnEnded?(names: readonly string[]): Promise<void>;
+  readonly learnEnded?: (names: readonly string[]) => Promise<void>;
+  /** Tells whenever the rest of the fleet is lost (`process`) and found again (`fleet`). */
+  readonly onScope?: (listener: (scope: 'process' | 'fleet') => void) => void;
 }
 
 /**

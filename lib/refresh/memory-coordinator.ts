@@ -1,83 +1,104 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Coordinator, Led, Outcome, Ticket } from './coordinator.js';
+import type { Coordinator, Led, Ticket } from './coordinator.js';
 
 export interface MemoryCoordinatorOptions {
   /** How many outcomes, and as many ended sessions, are remembered at most; the oldest go first. Default: 10,000. */
   maxSessions?: number | undefined;
 }
 
-interface Flight {
-  readonly variant: string;
-  readonly outcome: Promise<Outcome>;
-}
-
 interface Remembered {
-  readonly outcome: Outcome;
-  readonly variant: string;
-  untilMs: number;
+  readonly led: Led;
   readonly graceMs: number;
+  untilMs: number;
 }
 
 // A dead cookie must not hammer the provider: one question in this time.
-const terminalMs = 5_000;
+export const terminalMs = 5_000;
 // A browser may leave while its session is refreshed. Its new cookie waits for it this long.
-const unclaimedMs = 15 * 60_000;
+export const unclaimedMs = 15 * 60_000;
 // How long a signed-out session is known as such: longer than any request and any common access token lives.
-const endedMs = 60 * 60_000;
+export const endedMs = 60 * 60_000;
+// After a refresh ahead of expiry has failed, the token that is still valid serves this long before the next try.
+const aheadPauseMs = 5_000;
+
+/** A coordinator whose leader may find that somebody elsewhere has done the work, or is doing it. */
+export interface SingleFlight extends Pick<Coordinator, 'claim' | 'hasEnded'> {
+  readonly refresh: (ticket: Ticket, lead: () => Promise<Led | undefined>) => Promise<Led | undefined>;
+  readonly end: (names: readonly string[]) => void;
+}
 
 /** Coordinates the refreshes of one process. */
-export function memoryCoordinator({ maxSessions = 10_000 }: MemoryCoordinatorOptions = {}): Coordinator {
-  const flights = new Map<string, Flight>();
+export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coordinator {
+  const { refresh, claim, end, hasEnded } = singleFlight(options);
+  return Object.freeze({
+    refresh: (ticket, lead) =>
+      refresh(ticket, async () => ({ outcome: await lead(), variant: ticket.variant, source: 'leader' })),
+    claim,
+    end: (names) => {
+      end(names);
+      return Promise.resolve();
+    },
+    hasEnded,
+  } satisfies Coordinator);
+}
+
+/** One flight for each refresh token; what came of it is remembered. */
+export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions): SingleFlight {
+  const flights = new Map<string, { variant: string; landing: Promise<Led | undefined> }>();
   const remembered = new LRUCache<string, Remembered>({ max: maxSessions });
   const predecessors = new LRUCache<string, string>({ max: maxSessions });
   const ended = new LRUCache<string, number>({ max: maxSessions });
+  const failedAt = new LRUCache<string, number>({ max: maxSessions });
 
-  function recall({ key, accessToken }: Ticket): Remembered | undefined {
+  async function refresh(ticket: Ticket, lead: () => Promise<Led | undefined>): Promise<Led | undefined> {
+    const { key, variant, wait } = ticket;
+    for (;;) {
+      const known = recall(ticket);
+      if (known && isFor(ticket, known)) return { ...known, source: 'remembered' };
+      const flight = flights.get(key);
+      if (!flight) break;
+      if (!wait) return undefined;
+      const led = await flight.landing;
+      if (led && isFor(ticket, led)) return { ...led, source: 'joined' };
+      // It came to nothing that is of use here: the token is still to be had.
+    }
+    if (!wait && Date.now() - (failedAt.get(key) ?? 0) < aheadPauseMs) return undefined;
+    const landing = fly(ticket, lead);
+    flights.set(key, { variant, landing });
+    return landing;
+  }
+
+  async function fly(ticket: Ticket, lead: () => Promise<Led | undefined>): Promise<Led | undefined> {
+    try {
+      const led = await lead();
+      if (led) remember(ticket, led);
+      return led;
+    } finally {
+      flights.delete(ticket.key);
+    }
+  }
+
+  function recall({ key, accessToken }: Ticket): Led | undefined {
     const found = remembered.get(key);
-    const replaced = found?.outcome.kind !== 'refreshed' || found.outcome.session.accessToken !== accessToken;
-    if (!found || (replaced && found.untilMs > Date.now())) return found;
+    if (!found) return undefined;
+    const { outcome } = found.led;
+    const isOwn = outcome.kind === 'refreshed' && outcome.session.accessToken === accessToken;
+    if (!isOwn && Date.now() < found.untilMs) return found.led;
     remembered.delete(key);
     return undefined;
   }
 
-  function remember({ key, variant, graceMs }: Ticket, outcome: Outcome): void {
+  function remember({ key, graceMs }: Ticket, led: Led): void {
+    const { outcome } = led;
     // A passing failure is nobody else's: the next request asks anew.
-    if (outcome.kind === 'transient') return;
+    if (outcome.kind === 'transient') {
+      failedAt.set(key, Date.now());
+      return;
+    }
     const lastsMs = outcome.kind === 'terminal' ? terminalMs : Math.max(graceMs, unclaimedMs);
-    remembered.set(key, { outcome, variant, untilMs: Date.now() + lastsMs, graceMs });
+    remembered.set(key, { led, graceMs, untilMs: Date.now() + lastsMs });
     if (outcome.kind === 'refreshed' && outcome.successorKey !== undefined) predecessors.set(outcome.successorKey, key);
-  }
-
-  async function refresh(ticket: Ticket, lead: () => Promise<Outcome>): Promise<Led | undefined> {
-    for (;;) {
-      const done = recall(ticket);
-      // What ended one variant says nothing about another: an organization may demand more than the rest.
-      if (done && (done.variant === ticket.variant || done.outcome.kind === 'refreshed')) {
-        return { outcome: done.outcome, variant: done.variant, source: 'remembered' };
-      }
-      const flight = flights.get(ticket.key);
-      if (!flight) break;
-      if (!ticket.wait) return undefined;
-      const outcome = await flight.outcome;
-      if (flight.variant === ticket.variant || outcome.kind === 'refreshed') {
-        return { outcome, variant: flight.variant, source: 'joined' };
-      }
-      // The other variant came to nothing: the token is still to be had.
-    }
-    const flight: Flight = { variant: ticket.variant, outcome: run(ticket, lead) };
-    flights.set(ticket.key, flight);
-    return { outcome: await flight.outcome, variant: ticket.variant, source: 'leader' };
-  }
-
-  async function run(ticket: Ticket, lead: () => Promise<Outcome>): Promise<Outcome> {
-    try {
-      const outcome = await lead();
-      remember(ticket, outcome);
-      return outcome;
-    } finally {
-      flights.delete(ticket.key);
-    }
   }
 
   function claim(key: string): void {
@@ -89,16 +110,23 @@ export function memoryCoordinator({ maxSessions = 10_000 }: MemoryCoordinatorOpt
     if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + entry.graceMs);
   }
 
-  function end(names: readonly string[]): Promise<void> {
+  function end(names: readonly string[]): void {
     for (const name of names) ended.set(name, Date.now() + endedMs);
-    return Promise.resolve();
   }
 
   function hasEnded(names: readonly string[]): boolean {
     return ended.size > 0 && names.some((name) => (ended.get(name) ?? 0) > Date.now());
   }
 
-  return Object.freeze({ refresh, claim, end, hasEnded });
+  return { refresh, claim, end, hasEnded };
+}
+
+/**
+ * Whether the result of a refresh is of use to a ticket. New tokens are, whatever they were asked for: the old one is
+ * spent. But what one organization refuses says nothing about another.
+ */
+export function isFor(ticket: Ticket, { outcome, variant }: Led): boolean {
+  return outcome.kind === 'refreshed' || variant === ticket.variant;
 }
 
 /** The coordinator of this process, shared by every middleware that is not given one of its own. */

@@ -5,6 +5,7 @@ import { send } from '../provider/token-endpoint.js';
 import type { Sealing } from '../seal/sealer.js';
 import { type SessionPayload, succeed } from '../session.js';
 import { type Coordinator, deriveFrom, type Outcome } from './coordinator.js';
+import { withBreaker } from './breaker.js';
 import { judge, type Terminal, type Transient } from './outcome.js';
 
 /** What a refresh needs to know of the options. */
@@ -29,10 +30,15 @@ export type Renewal =
       readonly payload: SessionPayload;
       readonly sealed: string;
       readonly source: RefreshSource;
+      readonly startedMs: number;
     }
   | Terminal
   | Transient
   | { readonly kind: 'elsewhere' };
+
+// A request whose token is still valid waits for its renewal this long, so as to carry the new cookie; then it goes on
+// without, and the next request finds the renewal done.
+const aheadWaitMs = 1_000;
 
 /** Trades the payload's refresh token for new tokens: once, however many ask at the same time. Never rejects. */
 export async function renew(
@@ -43,6 +49,7 @@ export async function renew(
   const { provider, coordinator, graceMs, budgetMs } = settings;
   const organizationId = request.organizationId ?? provider.organizationOf(payload);
   const variant = organizationId ?? '';
+  const startedMs = Date.now();
   let current = payload;
 
   // Each turn but the last finds that the token has been spent for another organization and takes its successor.
@@ -56,7 +63,8 @@ export async function renew(
       wait: request.wait ?? true,
     };
     const lead = () => runGrant(settings, current, organizationId);
-    const led = await atMost(settings.waitMs, coordinator.refresh(ticket, lead));
+    const waitMs = ticket.wait ? settings.waitMs : Math.min(settings.waitMs, aheadWaitMs);
+    const led = await atMost(waitMs, coordinator.refresh(ticket, lead));
     if (led === 'late') return { kind: 'transient', reason: 'timeout' };
     if (led === undefined) return { kind: 'elsewhere' };
     const { outcome, source } = led;
@@ -71,6 +79,7 @@ export async function renew(
         payload: session,
         sealed: reusable ? outcome.sealed : await settings.seal(session),
         source,
+        startedMs,
       };
     }
     const { refreshToken } = outcome.session;
@@ -88,8 +97,10 @@ async function runGrant(
 ): Promise<Outcome> {
   try {
     const request = await provider.refreshRequest({ refreshToken: payload.refreshToken, organizationId });
-    const answer = await send(request, { budgetMs, mayRepeat: provider.reuse !== 'strict' });
-    const judgement = await judge(answer, provider, payload);
+    const judgement = await withBreaker(provider.id, async () => {
+      const answer = await send(request, { budgetMs, mayRepeat: provider.reuse !== 'strict' });
+      return judge(answer, provider, payload);
+    });
     if (judgement.kind !== 'tokens') return judgement;
     const session = succeed(payload, judgement.tokens, Date.now());
     const successorKey = session.refreshToken && deriveFrom(provider, session.refreshToken).key;

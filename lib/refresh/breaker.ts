@@ -1,0 +1,59 @@
+import type { RetryableReason } from '../session.js';
+import type { Judgement, Transient } from './outcome.js';
+
+interface Breaker {
+  failures: number;
+  reason: RetryableReason;
+  openUntilMs: number;
+  /** Whether the one request that may try is on its way. */
+  probing: boolean;
+}
+
+// So many failures in a row are an outage and not a bad moment.
+const threshold = 5;
+const firstPauseMs = 1_000;
+const longestPauseMs = 15_000;
+
+// An outage is the provider's, whichever middleware notices it. A handful of providers at most.
+const breakers = new Map<string, Breaker>();
+
+/**
+ * Asks the provider, unless it has been away for a while: then one request in a pause tries, and all the others learn
+ * at once that it cannot be known now. An outage costs them milliseconds instead of a time-out each.
+ */
+export async function withBreaker(providerId: string, ask: () => Promise<Judgement>): Promise<Judgement> {
+  const breaker = breakers.get(providerId) ?? { failures: 0, reason: 'server_error', openUntilMs: 0, probing: false };
+  breakers.set(providerId, breaker);
+  if (breaker.failures >= threshold) {
+    const waitMs = breaker.openUntilMs - Date.now();
+    if (waitMs > 0 || breaker.probing) return refuse(breaker, waitMs);
+    breaker.probing = true;
+  }
+  try {
+    const judgement = await ask();
+    if (isOutage(judgement)) trip(breaker, judgement.reason);
+    else breaker.failures = 0;
+    return judgement;
+  } finally {
+    breaker.probing = false;
+  }
+}
+
+/** What says that the provider is away. A refusal, also one of our credentials, is an answer. */
+function isOutage(judgement: Judgement): judgement is Transient {
+  return (
+    judgement.kind === 'transient' &&
+    (judgement.reason === 'timeout' || judgement.reason === 'network_error' || judgement.reason === 'server_error')
+  );
+}
+
+function trip(breaker: Breaker, reason: RetryableReason): void {
+  breaker.failures += 1;
+  breaker.reason = reason;
+  const pauseMs = Math.min(firstPauseMs * 2 ** (breaker.failures - threshold), longestPauseMs);
+  if (breaker.failures >= threshold) breaker.openUntilMs = Date.now() + pauseMs;
+}
+
+function refuse({ reason }: Breaker, waitMs: number): Transient {
+  return { kind: 'transient', reason, retryAfterSeconds: Math.max(Math.ceil(waitMs / 1000), 1) };
+}
