@@ -89,12 +89,15 @@ export class SessionForbiddenError extends SessionError {
   }
 }
 
+/** When to come back, where the provider does not say. */
+export const defaultRetryAfterSeconds = 5;
+
 /** 503: whether the visitor is signed in cannot be known right now. Never a sign-out: the cookie is kept. */
 export class SessionUnavailableError extends SessionError {
   readonly reason: string;
   readonly retryAfterSeconds: number;
 
-  constructor(reason: string, retryAfterSeconds: number) {
+  constructor(reason: string, retryAfterSeconds = defaultRetryAfterSeconds) {
     super('ERR_SESSION_UNAVAILABLE', 503, 'The session cannot be checked right now. Try again shortly.', {
       headers: { 'Retry-After': String(retryAfterSeconds) },
     });

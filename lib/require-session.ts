@@ -5,7 +5,7 @@ import { opensPage, requestPath } from './http/navigation.js';
 import { getSession, retryAfterOf, signInPathOf } from './http/request-session.js';
 import { forbidCaching } from './http/response-cookies.js';
 import { checkRule, type Rule } from './options.js';
-import type { SessionProfile } from './session.js';
+import type { Reason, SessionProfile } from './session.js';
 
 export type Next = (error?: unknown) => void;
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
@@ -41,10 +41,7 @@ export function requireSession(rule: Rule = {}): Middleware {
     // The answer is about this visitor: a cache must not give it to the next.
     forbidCaching(res);
     if (session.retryable) {
-      const error = new SessionUnavailableError(session.reason, retryAfterOf(session));
-      // Also for an error handler that does not look at `error.headers`.
-      res.setHeader('Retry-After', error.retryAfterSeconds);
-      next(error);
+      next(unavailable(res, session.reason, retryAfterOf(session)));
       return;
     }
     const loginPath = signInPathOf(req);
@@ -56,6 +53,14 @@ export function requireSession(rule: Rule = {}): Middleware {
     }
     next(new SessionRequiredError(session.reason));
   };
+}
+
+/** The 503 for a visitor of whom it cannot be known now whether they are signed in. */
+export function unavailable(res: ServerResponse, reason: Reason, retryAfterSeconds: number): SessionUnavailableError {
+  forbidCaching(res);
+  // Also for an error handler that does not look at `error.headers`.
+  res.setHeader('Retry-After', retryAfterSeconds);
+  return new SessionUnavailableError(reason, retryAfterSeconds);
 }
 
 interface Demand {

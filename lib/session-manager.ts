@@ -213,6 +213,7 @@ export function verifiedSession(
     renewFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - windowMs,
     verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs),
     names: namesOf(config.provider, payload, sessionId),
+    claimed: false,
   };
 }
 

@@ -84,8 +84,8 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     };
     const codeRequest = await config.provider.codeRequest(query, request).catch(refused);
     const answer = await send(codeRequest, { budgetMs: config.renewal.budgetMs, mayRepeat: false });
-    if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason, 5);
-    const { status, body, retryAfterSeconds = 5 } = answer;
+    if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason);
+    const { status, body, retryAfterSeconds } = answer;
     if (status === 429 || status >= 500) throw new SessionUnavailableError('server_error', retryAfterSeconds);
     if (status < 200 || status >= 300) {
       const code = body.error ?? body.code;
@@ -95,7 +95,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
         problem: `code exchange ${status}`,
         message: `The provider refused to exchange an authorization code, with HTTP status ${status}. Check the client's id, secret and redirect URI.`,
       });
-      throw new SessionUnavailableError('provider_misconfigured', 5);
+      throw new SessionUnavailableError('provider_misconfigured');
     }
     const tokens = await config.provider.readSignIn(body, request).catch(refused);
     if (!tokens) throw signInFailed('The provider answered without an access token.');
@@ -184,5 +184,5 @@ function signOutRefused(): SessionError {
 }
 
 function unavailable(error: unknown): never {
-  throw new SessionUnavailableError(failureReason(error), 5);
+  throw new SessionUnavailableError(failureReason(error));
 }

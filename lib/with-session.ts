@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { isLoopback } from './checks.js';
-import { SessionConfigError, SessionUnavailableError } from './errors.js';
+import { defaultRetryAfterSeconds, SessionConfigError, type SessionUnavailableError } from './errors.js';
 import { cookieValues } from './http/cookies.js';
 import { isPrefetch } from './http/navigation.js';
 import {
@@ -14,7 +14,7 @@ import {
 import { type Config, resolveOptions, type SessionOptions } from './options.js';
 import { deriveFrom } from './refresh/coordinator.js';
 import type { Renewal } from './refresh/renew.js';
-import { type Middleware, type Next, requireSession } from './require-session.js';
+import { type Middleware, type Next, requireSession, unavailable } from './require-session.js';
 import { isRetryable, profileOf, type SessionPayload, type TerminalReason } from './session.js';
 import {
   anonymous,
@@ -50,7 +50,7 @@ export function withSession(options: SessionOptions): Middleware {
     };
     const arrive = (standing: Standing) => {
       attachSession(req, config.property, new RequestSession(standing, actions, { req, res }));
-      pass(refusal(config, standing));
+      pass(refusal(config, res, standing));
     };
 
     let cookies: string[];
@@ -105,13 +105,12 @@ async function findStanding(visit: Visit, cookies: readonly string[]): Promise<S
   if (!opened) return anonymous('invalid_session_cookie');
   const { payload, sealed } = opened;
   if (hasEnded(config, payload)) return anonymous('session_revoked');
-  claim(config, payload);
 
   // 3. The access token in it.
   const check = await checkAccessToken(config.provider, payload, config);
   switch (check.verdict) {
     case 'valid':
-      return renewAhead(visit, rememberSession(config, sealed, payload, check));
+      return renewAhead(visit, claim(config, rememberSession(config, sealed, payload, check)));
     case 'expired':
       return renewExpired(visit, payload, check);
     case 'invalid':
@@ -192,13 +191,14 @@ function endSession(visit: Visit, payload: SessionPayload, reason: TerminalReaso
   return anonymous(reason, payload);
 }
 
-function knownVisitor({ verified, coordinator }: Config, cookies: readonly string[]): VerifiedSession | undefined {
+function knownVisitor(config: Config, cookies: readonly string[]): VerifiedSession | undefined {
+  const { verified, coordinator } = config;
   const [cookie] = cookies;
   const session = cookie === undefined ? undefined : verified?.get(cookie);
   if (!session) return undefined;
   const nowMs = Date.now();
   const good = nowMs < session.verifiedUntilMs && nowMs < session.renewFromMs && !coordinator.hasEnded(session.names);
-  return good ? session : undefined;
+  return good ? claim(config, session) : undefined;
 }
 
 function openFirst(
@@ -214,8 +214,11 @@ function openFirst(
 }
 
 /** The browser has this cookie now, so the one before it need not be kept for it any longer. */
-function claim({ coordinator, provider }: Config, { refreshToken }: SessionPayload): void {
-  if (refreshToken !== undefined) coordinator.claim(deriveFrom(provider, refreshToken).key);
+function claim({ coordinator, provider }: Config, session: VerifiedSession): VerifiedSession {
+  const { refreshToken } = session.payload;
+  if (!session.claimed && refreshToken !== undefined) coordinator.claim(deriveFrom(provider, refreshToken).key);
+  session.claimed = true;
+  return session;
 }
 
 /** With `onTransient: 'stale'`: the claims of a token that has expired and cannot be renewed just now. */
@@ -226,9 +229,13 @@ function serveStale(config: Config, payload: SessionPayload, { claims, expiresAt
 }
 
 /** With `onTransient: 'error'`: no route runs while it cannot be known who is there. */
-function refusal({ onTransient }: Config, standing: Standing): SessionUnavailableError | undefined {
+function refusal(
+  { onTransient }: Config,
+  res: ServerResponse,
+  standing: Standing,
+): SessionUnavailableError | undefined {
   if (onTransient !== 'error' || standing.signedIn || !isRetryable(standing.reason)) return undefined;
-  return new SessionUnavailableError(standing.reason, standing.retryAfterSeconds ?? 5);
+  return unavailable(res, standing.reason, standing.retryAfterSeconds ?? defaultRetryAfterSeconds);
 }
 
 /** A cookie without `Secure` is for development: on any other host the network could read it. */

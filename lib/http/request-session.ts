@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { SessionConfigError } from '../errors.js';
+import { defaultRetryAfterSeconds, SessionConfigError } from '../errors.js';
 import { isRetryable, type Reason, type SessionPayload, type SessionProfile, type TokenSet } from '../session.js';
 
 /** What came of `session.refresh()`. A refusal leaves the session as it was. */
@@ -224,5 +224,5 @@ export function signInPathOf(req: IncomingMessage): string | undefined {
 /** How long a guard tells the visitor to wait, in seconds. */
 export function retryAfterOf(session: Session): number {
   const standing = RequestSession.standingOf(session as unknown as RequestSession);
-  return (standing.signedIn ? undefined : standing.retryAfterSeconds) ?? 5;
+  return (standing.signedIn ? undefined : standing.retryAfterSeconds) ?? defaultRetryAfterSeconds;
 }

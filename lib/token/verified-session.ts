@@ -12,4 +12,6 @@ export interface VerifiedSession {
   readonly verifiedUntilMs: number;
   /** The names under which the session may have ended. */
   readonly names: readonly string[];
+  /** Whether a browser has come with it. */
+  claimed: boolean;
 }
