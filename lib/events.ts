@@ -35,6 +35,10 @@ export interface SessionEvents {
   rejected: { readonly reason: Reason; readonly detail: string };
   /** Refreshes are coordinated within this process only (the fleet's store is away), or in the fleet again. */
   coordination: { readonly scope: 'process' | 'fleet' };
+  /** A session was written to the client: how many bytes of headers, in how many cookies. */
+  written: { readonly sessionId: string | undefined; readonly bytes: number; readonly pieces: number };
+  /** A cookie was opened with a password that is not the newest: once these stop, the old one can go. */
+  oldPassword: { readonly passwordId: string };
   /** Something about the set-up is wrong and shows only at work. Told once per problem. */
   configuration: { readonly problem: string; readonly message: string };
   signedIn: { readonly sessionId: string | undefined };

@@ -19,6 +19,7 @@ import {
 import { type ConfigProblem, SessionConfigError } from './errors.js';
 import { type Emit, emitter, type EventCallbacks } from './events.js';
 import type { CookieSettings } from './http/cookies.js';
+import type { TransportSettings } from './http/transport.js';
 import { safeReturnPath } from './http/navigation.js';
 import type { Provider } from './provider/provider.js';
 import type { Coordinator } from './refresh/coordinator.js';
@@ -27,6 +28,7 @@ import type { RenewalSettings } from './refresh/renew.js';
 import { ironSealer } from './seal/iron.js';
 import { type Password, passwordCheck, type Passwords, readPasswords } from './seal/passwords.js';
 import { type Sealer, sealing } from './seal/sealer.js';
+import { isRecord, type SessionPayload, type User } from './session.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
 /** What a session must have to pass. Every part that is given must hold. */
@@ -58,6 +60,14 @@ export interface CookieOptions {
   readonly secure?: boolean | undefined;
   /** Seconds. Default and most: 34,560,000 (400 days, where browsers cut off). */
   readonly maxAge?: number | undefined;
+}
+
+/** Where a cookie of an earlier set-up lies. */
+export interface LegacyCookie {
+  readonly name: string;
+  readonly domain?: string | undefined;
+  /** Default: `/`. */
+  readonly path?: string | undefined;
 }
 
 export interface RefreshOptions {
@@ -95,6 +105,24 @@ export interface SessionOptions {
   /** Where the session goes on the request. Default: `session`. */
   readonly property?: string | undefined;
   readonly cookie?: CookieOptions | undefined;
+  /**
+   * Cookies of an earlier set-up (another name, domain or path), removed from browsers when a cookie is written: two of
+   * one name shadow each other. They are not read.
+   */
+  readonly legacyCookies?: readonly LegacyCookie[] | undefined;
+  /** For native apps: a request header that brings the seal in place of the cookie, and takes the new one back. */
+  readonly transport?: { readonly header: string } | undefined;
+  /**
+   * Which responses are kept out of caches, whatever the handler said: those with a new cookie, those for signed-in
+   * visitors as well, or none. Default: `written`.
+   */
+  readonly cacheControl?: 'written' | 'authenticated' | false | undefined;
+  /** The fields of the user that are sealed; `id` always is. Default: all. The cookie has room for about 2 KB more. */
+  readonly pickUser?: readonly string[] | undefined;
+  /** A session ends this long after signing in, whatever else. Default: when the provider ends it. */
+  readonly absoluteSeconds?: number | undefined;
+  /** A session ends this long after the last request that `refresh.touch` counts. Default: when the provider ends it. */
+  readonly idleSeconds?: number | undefined;
   /** How the cookie is written. Every known format is read. Default: `ironSealer()`. */
   readonly sealer?: Sealer | undefined;
   readonly refresh?: RefreshOptions | undefined;
@@ -131,7 +159,10 @@ export interface Config {
   readonly passwords: Passwords;
   readonly required: Rule | undefined;
   readonly property: string;
-  readonly cookie: CookieSettings;
+  readonly transport: TransportSettings;
+  readonly absoluteMs: number;
+  readonly idleMs: number;
+  readonly shape: (payload: SessionPayload) => SessionPayload;
   readonly sealer: Sealer;
   readonly sealers: readonly Sealer[];
   readonly coordinator: Coordinator;
@@ -193,7 +224,7 @@ const refreshChecks: Checks<RefreshOptions> = {
   waitMs: optional(amount('milliseconds', 1, 600_000)),
   budgetMs: optional(amount('milliseconds', 1, 600_000)),
   touch: optional(callable),
-  coordinator: optional((value) => methods(value, 'refresh', 'claim', 'end', 'hasEnded')),
+  coordinator: optional((value) => methods(value, 'refresh', 'claim', 'successorOf', 'end', 'hasEnded')),
 };
 
 const cacheChecks: Checks<CacheOptions> = {
@@ -206,6 +237,8 @@ const eventChecks: Checks<EventCallbacks> = {
   refreshFailed: optional(callable),
   rejected: optional(callable),
   coordination: optional(callable),
+  written: optional(callable),
+  oldPassword: optional(callable),
   configuration: optional(callable),
   signedIn: optional(callable),
   signedOut: optional(callable),
@@ -220,6 +253,24 @@ const checks: Checks<SessionOptions> = {
   required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
   property: optional(text),
   cookie: optional(object),
+  legacyCookies: optional((value) =>
+    Array.isArray(value) && value.every((item) => isRecord(item) && cookieName(item.name) === undefined)
+      ? undefined
+      : 'must be a list of { name, domain, path }.',
+  ),
+  transport: optional((value) =>
+    isRecord(value) && typeof value.header === 'string' && /^[\w!#$%&'*+\-.^`|~]+$/.test(value.header)
+      ? undefined
+      : 'must be { header }, with the name of a request header.',
+  ),
+  cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
+  pickUser: optional((value) =>
+    Array.isArray(value) && value.every((item) => text(item) === undefined)
+      ? undefined
+      : 'must be a list of field names.',
+  ),
+  absoluteSeconds: optional(amount('seconds', 1, Infinity)),
+  idleSeconds: optional(amount('seconds', 60, Infinity)),
   sealer: optional((value) => methods(value, 'recognises', 'open', 'seal')),
   refresh: optional(object),
   onTransient: optional(oneOf('defer', 'error', 'stale')),
@@ -254,12 +305,16 @@ export function resolveOptions(options: SessionOptions): Config {
   const problems = findProblems(options);
   if (problems.length > 0) throw new SessionConfigError(problems);
 
-  const { provider, password = '', cookie = {}, refresh = {}, cache = {}, required } = options;
+  const { provider, password = '', refresh = {}, cache = {}, required } = options;
   const passwords = readPasswords(password);
   const sealer = options.sealer ?? ironSealer();
   const coordinator = refresh.coordinator ?? processCoordinator;
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
   const emit = emitter({ ...options.events });
+  const absoluteMs = (options.absoluteSeconds ?? Infinity) * 1000;
+  const idleMs = (options.idleSeconds ?? Infinity) * 1000;
+  const pickUser = userPicker(options.pickUser);
+  const shape = (payload: SessionPayload) => stamp(pickUser(payload), absoluteMs, idleMs);
   coordinator.onScope?.((scope) => {
     emit('coordination', { scope });
   });
@@ -269,7 +324,22 @@ export function resolveOptions(options: SessionOptions): Config {
     passwords,
     required: typeof required === 'object' ? required : required ? {} : undefined,
     property: options.property ?? 'session',
-    cookie: resolveCookie(cookie, provider),
+    transport: {
+      cookie: resolveCookie(options),
+      legacyCookies: (options.legacyCookies ?? []).map(({ name, domain, path: at = '/' }) => ({
+        name,
+        domain,
+        path: at,
+      })),
+      header: options.transport?.header.toLowerCase(),
+      cacheControl: options.cacheControl ?? 'written',
+      tellCached: () => {
+        emit('configuration', { problem: 'cache-control', message: cachedMessage });
+      },
+    },
+    absoluteMs,
+    idleMs,
+    shape,
     sealer,
     sealers: [sealer, ironSealer()],
     coordinator,
@@ -279,6 +349,7 @@ export function resolveOptions(options: SessionOptions): Config {
       graceMs: (refresh.graceSeconds ?? 60) * 1000,
       waitMs: refresh.waitMs ?? 5_000,
       budgetMs: refresh.budgetMs ?? 20_000,
+      shape,
       ...sealing(sealer, passwords),
     },
     touch: refresh.touch ?? (() => true),
@@ -302,14 +373,39 @@ export function resolveOptions(options: SessionOptions): Config {
 
 const maxCookieAge = 34_560_000;
 
-function resolveCookie(cookie: CookieOptions, provider: Provider): CookieSettings {
+const cachedMessage =
+  'A handler meant a response that carries a session for shared caches (Cache-Control: public or s-maxage). It was ' +
+  'sent as "private, no-store": a cache would have handed the session to somebody else.';
+
+/** Keeps the wanted fields of the user. The session in memory and the one in the cookie are to be the same. */
+function userPicker(fields: readonly string[] | undefined): (payload: SessionPayload) => SessionPayload {
+  if (fields === undefined) return (payload) => payload;
+  const wanted = new Set(['id', ...fields]);
+  return (payload) => {
+    if (!payload.user) return payload;
+    const picked = Object.entries(payload.user).filter(([field]) => wanted.has(field));
+    return { ...payload, user: Object.fromEntries(picked) as unknown as User };
+  };
+}
+
+/** Where a lifetime is limited, notes when the session began and was last used, unless that is known. */
+function stamp(payload: SessionPayload, absoluteMs: number, idleMs: number): SessionPayload {
+  const now = Math.trunc(Date.now() / 1000);
+  return {
+    ...payload,
+    ...(absoluteMs < Infinity && { startedAt: payload.startedAt ?? now }),
+    ...(idleMs < Infinity && { usedAt: payload.usedAt ?? now }),
+  };
+}
+
+function resolveCookie({ cookie = {}, provider, absoluteSeconds = Infinity }: SessionOptions): CookieSettings {
   return {
     name: cookie.name ?? provider.cookieName,
     domain: cookie.domain,
     path: cookie.path ?? '/',
     sameSite: cookie.sameSite ?? 'lax',
     secure: cookie.secure ?? true,
-    maxAge: Math.min(Math.trunc(cookie.maxAge ?? maxCookieAge), maxCookieAge),
+    maxAge: Math.trunc(Math.min(cookie.maxAge ?? maxCookieAge, absoluteSeconds, maxCookieAge)),
   };
 }
 
@@ -332,8 +428,7 @@ function findProblems(options: SessionOptions): ConfigProblem[] {
   if (events && isFine('events')) problems.push(...checkOptions('events', events, eventChecks));
   if (isFine('cookie')) {
     problems.push(...checkOptions('cookie', cookie ?? {}, cookieChecks));
-    if (isFine('provider') && isFine('cookie.name'))
-      problems.push(...findCookieConflicts(resolveCookie(cookie ?? {}, provider)));
+    if (isFine('provider') && isFine('cookie.name')) problems.push(...findCookieConflicts(resolveCookie(options)));
   }
   return problems;
 }

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SessionConfigError, SessionForbiddenError, SessionRequiredError, SessionUnavailableError } from './errors.js';
 import { opensPage, requestPath } from './http/navigation.js';
 import { getSession, retryAfterOf, signInPathOf } from './http/request-session.js';
-import { forbidCaching } from './http/response-cookies.js';
+import { forbidCaching } from './http/response-headers.js';
 import { checkRule, type Rule } from './options.js';
 import type { Reason, SessionProfile } from './session.js';
 

@@ -1,12 +1,12 @@
 import { SessionError } from './errors.js';
-import { clearCookie, setCookie } from './http/cookies.js';
-import { type Exchange, RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
-import { putCookie } from './http/response-cookies.js';
+import { RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
+import { type Exchange, withdrawSeal, writeSeal } from './http/transport.js';
 import type { Config } from './options.js';
 import { send } from './provider/token-endpoint.js';
-import { namesOf } from './refresh/coordinator.js';
-import { profileOf, type Reason, type RetryableReason, type SessionPayload } from './session.js';
+import { deriveFrom, type Refreshed } from './refresh/coordinator.js';
+import { isRetryable, type Reason, type RetryableReason, type SessionPayload } from './session.js';
 import {
+  endNames,
   establish,
   hasEnded,
   idOf,
@@ -17,7 +17,6 @@ import {
 } from './session-manager.js';
 import { checkAccessToken, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
-import { isRetryable } from './session.js';
 
 /** `refresh`, `signIn`, `signOut` and `save` of the sessions on requests. */
 export function sessionActions(config: Config): SessionOperations {
@@ -51,7 +50,7 @@ export function sessionActions(config: Config): SessionOperations {
 
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
-      const payload = establish(tokens);
+      const payload = establish(config, tokens);
       const previous = RequestSession.standingOf(session).payload;
       const check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
       if (check.verdict === 'invalid' || check.verdict === 'expired') {
@@ -66,7 +65,8 @@ export function sessionActions(config: Config): SessionOperations {
       assertOpen(exchange, 'signIn');
       // A late reply of the old session's must not take the place of the new one.
       if (previous) await config.coordinator.end(replacedNames(config, previous, payload));
-      keepSession(config, exchange, payload, sealed);
+      const tooLarge = keepSession(config, exchange, payload, sealed);
+      if (tooLarge) throw tooLarge;
       RequestSession.stand(
         session,
         check.verdict === 'valid'
@@ -79,11 +79,11 @@ export function sessionActions(config: Config): SessionOperations {
     async signOut(exchange, session, returnTo) {
       assertOpen(exchange, 'signOut');
       const { payload } = RequestSession.standingOf(session);
-      putCookie(exchange.res, config.cookie.name, clearCookie(config.cookie));
+      withdrawSeal(exchange, config.transport, () => true);
       RequestSession.stand(session, anonymous('no_session_cookie_provided'));
       if (!payload) return undefined;
       const sessionId = idOf(payload);
-      await config.coordinator.end(namesOf(config.provider, payload, sessionId));
+      await config.coordinator.end(endNames(config, payload));
       config.emit('signedOut', { sessionId });
       // The visitor is signed out here whatever the provider says, and does not wait for it.
       void revoke(config, payload);
@@ -94,10 +94,13 @@ export function sessionActions(config: Config): SessionOperations {
       assertOpen(exchange, 'save');
       const standing = RequestSession.standingOf(session);
       if (!standing.signedIn) return;
-      const payload = { ...standing.payload, data };
+      // Another request may have renewed the session meanwhile: its tokens are the ones to keep.
+      const base = successorOf(config, standing.payload)?.session ?? standing.payload;
+      const payload = { ...base, data };
       const sealed = await config.renewal.seal(payload);
       assertOpen(exchange, 'save');
-      keepSession(config, exchange, payload, sealed);
+      const tooLarge = keepSession(config, exchange, payload, sealed);
+      if (tooLarge) throw tooLarge;
       RequestSession.stand(session, { ...standing, payload });
     },
   };
@@ -113,22 +116,58 @@ function assertOpen({ res }: Exchange, action: string): void {
   );
 }
 
-/** Puts the session's cookie on the response, unless the session, or the one it followed, is signed out by then. */
+/**
+ * Puts the session on the response, unless by the time the headers are written it is signed out, or its tokens have
+ * been replaced by newer ones.
+ *
+ * @returns what is wrong when the session is too large to be sent; it is told to the app as well
+ */
 export function keepSession(
   config: Config,
-  { res }: Exchange,
+  exchange: Exchange,
   payload: SessionPayload,
   sealed: string,
   previous?: SessionPayload,
-): void {
-  const { cookie, coordinator, provider } = config;
-  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => namesOf(provider, each, idOf(each)));
-  putCookie(res, cookie.name, setCookie(sealed, cookie), () => !coordinator.hasEnded(names));
+): SessionError | undefined {
+  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each));
+  const stillWanted = () => !config.coordinator.hasEnded(names) && !successorOf(config, payload);
+  const written = writeSeal(exchange, config.transport, sealed, stillWanted);
+  if (written) {
+    config.emit('written', { sessionId: idOf(payload), ...written });
+    return undefined;
+  }
+  const message =
+    `The session is too large for cookies. Its largest part is "${largestPart(payload)}". ` +
+    'Seal less of it ("pickUser"), or keep the app\'s own "data" elsewhere.';
+  config.emit('configuration', { problem: 'cookie size', message });
+  return new SessionError('ERR_SESSION_COOKIE_TOO_LARGE', 500, message);
 }
 
-/** Clears the cookie of a session that the provider has ended, unless a newer session is in its place by then. */
-export function dropSession(config: Config, { res }: Exchange, payload: SessionPayload): void {
-  putCookie(res, config.cookie.name, clearCookie(config.cookie), () => !hasEnded(config, payload));
+/** The tokens that another request has got for these meanwhile. */
+function successorOf(
+  { coordinator, provider }: Config,
+  { refreshToken, accessToken }: SessionPayload,
+): Refreshed | undefined {
+  if (refreshToken === undefined) return undefined;
+  const successor = coordinator.successorOf(deriveFrom(provider, refreshToken).key);
+  // Where refresh tokens are not rotated, the successor may be these very tokens.
+  return successor?.session.accessToken === accessToken ? undefined : successor;
+}
+
+/** By name: `accessToken`, `user.metadata`, `data.basket`. */
+function largestPart({ user, data, ...tokens }: SessionPayload): string {
+  const parts = { ...tokens, ...prefixed('user', user), ...prefixed('data', data) };
+  const sizes = Object.entries(parts).map(([name, value]) => ({ name, size: JSON.stringify(value ?? '').length }));
+  return sizes.sort((one, other) => other.size - one.size)[0]?.name ?? '';
+}
+
+function prefixed(name: string, fields: object | null | undefined): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields ?? {}).map(([field, value]) => [`${name}.${field}`, value]));
+}
+
+/** Clears the cookie of a session that is over, unless a newer session is in its place by then. */
+export function dropSession(config: Config, exchange: Exchange, payload: SessionPayload): void {
+  withdrawSeal(exchange, config.transport, () => !hasEnded(config, payload) && !successorOf(config, payload));
 }
 
 /** Where the request stands with tokens that have just been renewed and are on their way to the browser. */
@@ -192,14 +231,14 @@ export function deferred(
   return { signedIn: false, reason, retryAfterSeconds, payload };
 }
 
-export function signedIn({ payload, claims, expiresAtMs }: VerifiedSession, refreshed = false): Standing {
-  return { signedIn: true, payload, profile: profileOf(payload, claims), expiresAtMs, refreshed, stale: false };
+export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, refreshed = false): Standing {
+  return { signedIn: true, payload, profile, expiresAtMs, refreshed, stale: false };
 }
 
 /** The names of a session that a new one replaces; not those that they share, as after signing in once more. */
-function replacedNames({ provider }: Config, previous: SessionPayload, next: SessionPayload): string[] {
-  const kept = new Set(namesOf(provider, next, idOf(next)));
-  return namesOf(provider, previous, idOf(previous)).filter((name) => !kept.has(name));
+function replacedNames(config: Config, previous: SessionPayload, next: SessionPayload): string[] {
+  const kept = new Set(endNames(config, next));
+  return endNames(config, previous).filter((name) => !kept.has(name));
 }
 
 /** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */

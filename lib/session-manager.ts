@@ -10,6 +10,7 @@ import { type Password, passwordCheck, readPasswords } from './seal/passwords.js
 import { open, sealing } from './seal/sealer.js';
 import {
   type Claims,
+  endsAtMs,
   isRetryable,
   profileOf,
   readPayload,
@@ -103,6 +104,7 @@ export function createSessionManager(options: SessionOptions): SessionManager {
         const { payload } = current;
         if (!payload) return unusable();
         if (hasEnded(config, payload)) return refused('session_revoked');
+        if (isOver(config, payload)) return refused('invalid_session_cookie');
         const check = await checkAccessToken(config.provider, payload, config);
         return check.verdict === 'valid' ? authenticated(payload, check) : refused(reasonOf(check));
       },
@@ -113,6 +115,7 @@ export function createSessionManager(options: SessionOptions): SessionManager {
         if (!payload) return unusable();
         if (!payload.refreshToken) return refused('invalid_session_cookie');
         if (hasEnded(config, payload)) return refused('session_revoked');
+        if (isOver(config, payload)) return refused('invalid_session_cookie');
         const renewal = await renewSession(settings, payload, { organizationId });
         if (renewal.kind !== 'refreshed')
           return refused(renewal.kind === 'elsewhere' ? 'server_error' : renewal.reason);
@@ -134,7 +137,7 @@ export function createSessionManager(options: SessionOptions): SessionManager {
 
   return Object.freeze({
     load,
-    seal: async (tokens: TokenSet) => config.renewal.seal(establish(tokens)),
+    seal: async (tokens: TokenSet) => config.renewal.seal(establish(config, tokens)),
   });
 }
 
@@ -142,11 +145,13 @@ export type OpenedSession =
   { readonly ok: true; readonly payload: SessionPayload } | { readonly ok: false; readonly problem: SealProblem };
 
 /** The payload of a seal, in whichever known format, under whichever known password. */
-export function openSession({ sealers, passwords }: Config, sealed: string): OpenedSession {
+export function openSession({ sealers, passwords, emit }: Config, sealed: string): OpenedSession {
   const opened = open(sealed, sealers, passwords, Date.now());
   if (!opened.ok) return opened;
   const payload = readPayload(opened.value);
-  return payload ? { ok: true, payload: deepFreeze(payload) } : { ok: false, problem: 'bad_shape' };
+  if (!payload) return { ok: false, problem: 'bad_shape' };
+  if (opened.passwordId !== passwords.sealingId) emit('oldPassword', { passwordId: opened.passwordId });
+  return { ok: true, payload: deepFreeze(payload) };
 }
 
 /** `renew`, with its failures told to the app. */
@@ -181,7 +186,7 @@ export function reportRenewal({ emit }: Config, renewal: Extract<Renewal, { kind
 }
 
 /** The payload of a new session. */
-export function establish(tokens: TokenSet): SessionPayload {
+export function establish(config: Config, tokens: TokenSet): SessionPayload {
   const payload = readPayload(succeed(undefined, tokens, Date.now()));
   if (!payload) {
     throw new SessionError(
@@ -190,8 +195,11 @@ export function establish(tokens: TokenSet): SessionPayload {
       'A session needs an "accessToken"; its "refreshToken", "user" and the rest must be of the right types.',
     );
   }
-  return unverifiedClaims(payload).sid === undefined ? { ...payload, sessionId: randomUUID() } : payload;
+  return config.shape({ ...payload, sessionId: randomUUID() });
 }
+
+// How often the last use is noted at most, within the time that a session may lie idle.
+const touchesPerIdle = 10;
 
 /** A verified session, ready to be remembered. */
 export function verifiedSession(
@@ -204,27 +212,36 @@ export function verifiedSession(
   // A token that lives for seconds would otherwise be renewed on each request. The jitter keeps the tabs and
   // processes that share an expiry from all starting in the same moment.
   const windowMs = Math.min(config.windowMs, lifetimeMs / 5) * (1 - Math.random() / 4);
-  const sessionId = sessionIdOf(payload, claims);
   return {
     payload,
-    claims,
-    sessionId,
+    profile: deepFreeze(profileOf(payload, claims)),
     expiresAtMs,
     renewFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - windowMs,
-    verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs),
-    names: namesOf(config.provider, payload, sessionId),
+    touchFromMs: payload.usedAt === undefined ? Infinity : payload.usedAt * 1000 + config.idleMs / touchesPerIdle,
+    verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs, endsAtMs(payload, config)),
+    names: endNames(config, payload),
     claimed: false,
   };
 }
 
 /** Whether this session was signed out, as far as this process knows. */
-export function hasEnded({ coordinator, provider }: Config, payload: SessionPayload): boolean {
-  return coordinator.hasEnded(namesOf(provider, payload, idOf(payload)));
+export function hasEnded(config: Config, payload: SessionPayload): boolean {
+  return config.coordinator.hasEnded(endNames(config, payload));
+}
+
+/** Whether this session is over by our own rules. */
+export function isOver(config: Config, payload: SessionPayload): boolean {
+  return endsAtMs(payload, config) <= Date.now();
+}
+
+/** The names under which a session ends. */
+export function endNames({ provider }: Config, payload: SessionPayload): string[] {
+  return namesOf(provider, payload, idOf(payload));
 }
 
 /** Learns from the fleet, where there is one, whether these sessions were signed out elsewhere. */
-export async function learnEnded({ coordinator, provider }: Config, ...payloads: SessionPayload[]): Promise<void> {
-  await coordinator.learnEnded?.(payloads.flatMap((payload) => namesOf(provider, payload, idOf(payload))));
+export async function learnEnded(config: Config, ...payloads: SessionPayload[]): Promise<void> {
+  await config.coordinator.learnEnded?.(payloads.flatMap((payload) => endNames(config, payload)));
 }
 
 /** The session's id, whether or not the token that names it is still good: enough to end it. */

@@ -4,10 +4,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import cookieParser from 'cookie-parser';
 
 import { SessionConfigError, SessionError, SessionUnavailableError } from './errors.js';
-import { clearCookie, type CookieSettings, setCookie } from './http/cookies.js';
+import { clearCookie, type CookieSettings, type SetCookie, setCookie } from './http/cookies.js';
 import { isCrossSite, isPrefetch, safeReturnPath } from './http/navigation.js';
 import { getSession, offerSignIn } from './http/request-session.js';
-import { forbidCaching, putCookie } from './http/response-cookies.js';
+import { forbidCaching } from './http/response-headers.js';
+import { keepCookies } from './http/transport.js';
 import { type Config, resolveOptions, type SessionOptions } from './options.js';
 import { failureReason, ProviderFailure } from './provider/failure.js';
 import type { SignInRequest } from './provider/provider.js';
@@ -55,7 +56,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     const url = await config.provider.authorizationUrl({ ...flow, redirectUri }).catch(unavailable);
     const cookie = flowCookie(config, flow.state);
     const sealed = await config.sealer.seal(flow, config.passwords, flowSeconds);
-    putCookie(res, cookie.name, setCookie(sealed, cookie));
+    keepFlow(res, { name: cookie.name, header: setCookie(encodeURIComponent(sealed), cookie) });
     redirect(res, url);
   }
 
@@ -66,7 +67,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     // would put the visitor into somebody else's session.
     if (flow?.state !== query.get('state'))
       throw signInFailed('This sign-in was not begun in this browser, or too long ago.');
-    putCookie(res, cookie.name, clearCookie(cookie));
+    keepFlow(res, { name: cookie.name, header: clearCookie(cookie) });
     // The provider's text is not ours to show: it can be anybody's who can make a link.
     if (query.has('error')) throw signInFailed('The provider did not sign you in.');
 
@@ -105,6 +106,10 @@ export function sessionRoutes(options: SessionOptions): Middleware {
   async function logOut(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const url = await getSession(req).signOut({ returnTo: `${config.routes.baseUrl}${afterSignOut}` });
     redirect(res, url ?? afterSignOut);
+  }
+
+  function keepFlow(res: ServerResponse, cookie: SetCookie): void {
+    keepCookies(res, config.transport, 'flow', [cookie]);
   }
 
   async function readFlow(req: IncomingMessage, res: ServerResponse, name: string): Promise<Flow | undefined> {
@@ -150,7 +155,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
 }
 
 /** One cookie for each sign-in under way, so that two tabs do not get into each other's way. */
-function flowCookie({ cookie }: Config, state: string): CookieSettings {
+function flowCookie({ transport: { cookie } }: Config, state: string): CookieSettings {
   const id = createHash('sha256').update(state).digest('hex').slice(0, 8);
   return {
     ...cookie,

@@ -60,6 +60,9 @@ export interface SessionPayload {
   readonly data?: Readonly<Record<string, unknown>> | undefined;
   /** Our own id for the session, where the access token has no `sid` claim. */
   readonly sessionId?: string | undefined;
+  /** When the session began, and when it was last used: seconds since the epoch. */
+  readonly startedAt?: number | undefined;
+  readonly usedAt?: number | undefined;
   /** When an opaque access token expires: milliseconds since the epoch. A JWT says so itself. */
   readonly expiresAt?: number | undefined;
   readonly [field: string]: unknown;
@@ -106,7 +109,7 @@ export function readPayload(value: unknown): SessionPayload | undefined {
     isToken(value.accessToken) &&
     (value.refreshToken === undefined || value.refreshToken === null || isToken(value.refreshToken)) &&
     optional('string', 'organizationId', 'authenticationMethod', 'sessionId') &&
-    optional('number', 'expiresAt') &&
+    optional('number', 'expiresAt', 'startedAt', 'usedAt') &&
     optional('object', 'user', 'impersonator', 'data') &&
     (!isRecord(value.user) || typeof value.user.id === 'string') &&
     !Array.isArray(value.data);
@@ -119,6 +122,17 @@ export function readPayload(value: unknown): SessionPayload | undefined {
 /** The session's id: the `sid` claim, or the id that we gave it. Known also when the token has expired. */
 export function sessionIdOf(payload: SessionPayload, claims: Claims): string | undefined {
   return typeof claims.sid === 'string' ? claims.sid : payload.sessionId;
+}
+
+/** From when on a session is over by our own rules, in milliseconds. A time that was not noted limits nothing. */
+export function endsAtMs(
+  { startedAt, usedAt }: SessionPayload,
+  limits: { absoluteMs: number; idleMs: number },
+): number {
+  return Math.min(
+    startedAt === undefined ? Infinity : startedAt * 1000 + limits.absoluteMs,
+    usedAt === undefined ? Infinity : usedAt * 1000 + limits.idleMs,
+  );
 }
 
 /** What an app reads of a signed-in session. */

@@ -9,6 +9,12 @@ export interface CookieSettings {
   readonly maxAge: number;
 }
 
+/** One `Set-Cookie` header. */
+export interface SetCookie {
+  readonly name: string;
+  readonly header: string;
+}
+
 /**
  * Every value that a `Cookie` header has for a name. There can be several: a sibling subdomain, or an earlier version
  * of the app, may have set one with another domain or path, and the browser sends both without saying which is which.
@@ -20,7 +26,7 @@ export function cookieValues(header: string | undefined, name: string): string[]
     const at = pair.indexOf('=');
     if (at === -1 || pair.slice(0, at).trim() !== name) continue;
     const value = pair.slice(at + 1).trim();
-    values.push(decode(value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value));
+    values.push(decode(value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value));
   }
   return values;
 }
@@ -35,10 +41,84 @@ function decode(value: string): string {
   }
 }
 
-/** A `Set-Cookie` header. `HttpOnly` is always on: no script needs the seal. */
+// A browser ignores a cookie whose name and value are longer together (RFC 6265bis section 5.7). The attributes are
+// counted in as well: some browsers and proxies do, and a proxy may add one.
+const maxCookieBytes = 4_096;
+// Node takes 16 KiB of headers. iron-session reads and writes as many pieces.
+const maxPieces = 4;
+
+/**
+ * What a request's cookies may have been written as: each value of the name, then the value that was split into
+ * `name.0`, `name.1` and so on. A piece that an earlier, longer value has left over makes no difference: every run of
+ * pieces from the first on is a candidate, and only the right one opens.
+ */
+export function sealCandidates(header: string | undefined, name: string): string[] {
+  const whole = cookieValues(header, name);
+  if (!header?.includes(`${name}.0=`)) return whole;
+  const runs: string[] = [];
+  for (let piece = 0; piece < maxPieces; piece += 1) {
+    const [value] = cookieValues(header, `${name}.${piece}`);
+    if (value === undefined) break;
+    runs.push((runs.at(-1) ?? '') + value);
+  }
+  return [...whole, ...runs.reverse()];
+}
+
+/**
+ * The `Set-Cookie` headers for a seal: one cookie, or pieces of it where a browser would drop one so long without a
+ * word. With them go removals of what the browser has of another length.
+ *
+ * @returns undefined when it does not fit into as many pieces as servers and browsers take
+ */
+export function setSeal(
+  seal: string,
+  settings: CookieSettings,
+  requestCookies: string | undefined,
+): SetCookie[] | undefined {
+  const value = encodeURIComponent(seal);
+  const whole = setCookie(value, settings);
+  const names = pieceNames(settings.name);
+  if (whole.length <= maxCookieBytes) {
+    return [{ name: settings.name, header: whole }, ...clearPresent(names, settings, requestCookies)];
+  }
+  const room = maxCookieBytes - setCookie('', { ...settings, name: names[0] ?? '' }).length;
+  const used = names.slice(0, Math.ceil(value.length / room));
+  if (used.length * room < value.length) return undefined;
+  return [
+    ...used.map((name, index) => ({
+      name,
+      header: setCookie(value.slice(index * room, (index + 1) * room), { ...settings, name }),
+    })),
+    ...clearPresent([settings.name, ...names.slice(used.length)], settings, requestCookies),
+  ];
+}
+
+/** The `Set-Cookie` headers that remove a session's cookie and what pieces of it the browser has. */
+export function clearSeal(settings: CookieSettings, requestCookies: string | undefined): SetCookie[] {
+  return [
+    { name: settings.name, header: clearCookie(settings) },
+    ...clearPresent(pieceNames(settings.name), settings, requestCookies),
+  ];
+}
+
+function pieceNames(name: string): string[] {
+  return Array.from({ length: maxPieces }, (_, index) => `${name}.${index}`);
+}
+
+function clearPresent(
+  names: readonly string[],
+  settings: CookieSettings,
+  requestCookies: string | undefined,
+): SetCookie[] {
+  return names
+    .filter((name) => cookieValues(requestCookies, name).length > 0)
+    .map((name) => ({ name, header: clearCookie({ ...settings, name }) }));
+}
+
+/** A `Set-Cookie` header. `HttpOnly` is always on: no script needs the seal. `value` is encoded already. */
 export function setCookie(value: string, { name, domain, path, sameSite, secure, maxAge }: CookieSettings): string {
   return [
-    `${name}=${encodeURIComponent(value)}`,
+    `${name}=${value}`,
     `Path=${path}`,
     ...(domain === undefined ? [] : [`Domain=${domain}`]),
     `Max-Age=${maxAge}`,

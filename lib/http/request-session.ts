@@ -1,6 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 
 import { defaultRetryAfterSeconds, SessionConfigError } from '../errors.js';
+import type { Exchange } from './transport.js';
 import { isRetryable, type Reason, type SessionPayload, type SessionProfile, type TokenSet } from '../session.js';
 
 /** What came of `session.refresh()`. A refusal leaves the session as it was. */
@@ -75,12 +76,6 @@ export type Standing =
       /** What the cookie held, where it could be opened: enough to sign out properly. */
       readonly payload?: SessionPayload | undefined;
     };
-
-/** A request and its response. */
-export interface Exchange {
-  readonly req: IncomingMessage;
-  readonly res: ServerResponse;
-}
 
 /** How the actions are done. */
 export interface SessionOperations {

@@ -51,6 +51,8 @@ export interface Coordinator {
   readonly refresh: (ticket: Ticket, lead: () => Promise<Outcome>) => Promise<Led | undefined>;
   /** Tells that a browser has come with this refresh token: its predecessor is no longer needed. */
   readonly claim: (key: string) => void;
+  /** The tokens that are known here to have taken the place of this one. */
+  readonly successorOf: (key: string) => Refreshed | undefined;
   /** Remembers that sessions have ended, by their names. */
   readonly end: (names: readonly string[]) => Promise<void>;
   /** Whether any of these is known here to have ended. */
@@ -71,8 +73,12 @@ export function deriveFrom(provider: Provider, refreshToken: string): { key: str
   return { key: derive('name').digest('base64url'), secret: derive('secret').digest() };
 }
 
-/** The names under which a session may have ended: its id, and its refresh token. */
-export function namesOf(provider: Provider, payload: SessionPayload, sessionId: string | undefined): string[] {
+/**
+ * The names under which a session may have ended: its id, and its refresh token. Our own id where there is one: a
+ * provider may use its `sid` again when the visitor signs in anew.
+ */
+export function namesOf(provider: Provider, payload: SessionPayload, sid: string | undefined): string[] {
+  const sessionId = payload.sessionId ?? sid;
   const names: string[] = [];
   if (payload.refreshToken !== undefined) names.push(deriveFrom(provider, payload.refreshToken).key);
   if (sessionId !== undefined) {

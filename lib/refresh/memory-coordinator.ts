@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Coordinator, Led, Ticket } from './coordinator.js';
+import type { Coordinator, Led, Refreshed, Ticket } from './coordinator.js';
 
 export interface MemoryCoordinatorOptions {
   /** How many outcomes, and as many ended sessions, are remembered at most; the oldest go first. Default: 10,000. */
@@ -23,18 +23,19 @@ export const endedMs = 60 * 60_000;
 const aheadPauseMs = 5_000;
 
 /** A coordinator whose leader may find that somebody elsewhere has done the work, or is doing it. */
-export interface SingleFlight extends Pick<Coordinator, 'claim' | 'hasEnded'> {
+export interface SingleFlight extends Pick<Coordinator, 'claim' | 'successorOf' | 'hasEnded'> {
   readonly refresh: (ticket: Ticket, lead: () => Promise<Led | undefined>) => Promise<Led | undefined>;
   readonly end: (names: readonly string[]) => void;
 }
 
 /** Coordinates the refreshes of one process. */
 export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coordinator {
-  const { refresh, claim, end, hasEnded } = singleFlight(options);
+  const { refresh, claim, successorOf, end, hasEnded } = singleFlight(options);
   return Object.freeze({
     refresh: (ticket, lead) =>
       refresh(ticket, async () => ({ outcome: await lead(), variant: ticket.variant, source: 'leader' })),
     claim,
+    successorOf,
     end: (names) => {
       end(names);
       return Promise.resolve();
@@ -110,6 +111,11 @@ export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions)
     if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + entry.graceMs);
   }
 
+  function successorOf(key: string): Refreshed | undefined {
+    const found = remembered.get(key);
+    return found?.led.outcome.kind === 'refreshed' && found.untilMs > Date.now() ? found.led.outcome : undefined;
+  }
+
   function end(names: readonly string[]): void {
     for (const name of names) ended.set(name, Date.now() + endedMs);
   }
@@ -118,7 +124,7 @@ export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions)
     return ended.size > 0 && names.some((name) => (ended.get(name) ?? 0) > Date.now());
   }
 
-  return { refresh, claim, end, hasEnded };
+  return { refresh, claim, successorOf, end, hasEnded };
 }
 
 /**

@@ -157,6 +157,7 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
   return Object.freeze({
     refresh: (ticket, lead) => local.refresh(ticket, () => leadInFleet(ticket, lead)),
     claim: local.claim,
+    successorOf: local.successorOf,
     end: async (names) => {
       local.end(names);
       const tell = (name: string) => ask(endedKey(name), ['SET', endedKey(name), '1', 'PX', String(endedMs)]);

@@ -15,6 +15,8 @@ export interface RenewalSettings extends Sealing {
   readonly graceMs: number;
   readonly budgetMs: number;
   readonly waitMs: number;
+  /** What of a new session is sealed. */
+  readonly shape: (payload: SessionPayload) => SessionPayload;
 }
 
 export interface RenewalRequest {
@@ -91,7 +93,7 @@ export async function renew(
 
 /** Asks the provider, and seals what it gives at once: nothing that fails later may lose what it has rotated. */
 async function runGrant(
-  { provider, budgetMs, seal, sealedUnder }: RenewalSettings,
+  { provider, budgetMs, shape, seal, sealedUnder }: RenewalSettings,
   payload: SessionPayload & { readonly refreshToken: string },
   organizationId: string | undefined,
 ): Promise<Outcome> {
@@ -102,7 +104,7 @@ async function runGrant(
       return judge(answer, provider, payload);
     });
     if (judgement.kind !== 'tokens') return judgement;
-    const session = succeed(payload, judgement.tokens, Date.now());
+    const session = shape(succeed(payload, judgement.tokens, Date.now()));
     const successorKey = session.refreshToken && deriveFrom(provider, session.refreshToken).key;
     return { kind: 'refreshed', session, sealed: await seal(session), sealedUnder, successorKey };
   } catch (error) {

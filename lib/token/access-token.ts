@@ -57,12 +57,12 @@ export async function checkAccessToken(
   let keys: KeySet | undefined;
   try {
     const { keysUrl, algorithms, issuer, audience, issuedToUs } = await provider.accessTokenRules();
-    const issuedAtMs = issuedAt(accessToken);
+    const issuedMs = issuedAtMs(accessToken);
     keys = keysOf(provider, keysUrl);
     const { find } = keys;
     const { payload: claims } = await verify(
       accessToken,
-      (header: JWTHeaderParameters, token: FlattenedJWSInput) => find(header, token, issuedAtMs),
+      (header: JWTHeaderParameters, token: FlattenedJWSInput) => find(header, token, issuedMs),
       {
         algorithms: [...algorithms],
         issuer: [...issuer],
@@ -76,7 +76,12 @@ export async function checkAccessToken(
     if (!issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
     // A token of one user's beside the profile of another: neither is to be believed.
     if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
-    return { verdict: 'valid', claims: deepFreeze(claims), expiresAtMs: (claims.exp ?? 0) * 1000, issuedAtMs };
+    return {
+      verdict: 'valid',
+      claims: deepFreeze(claims),
+      expiresAtMs: (claims.exp ?? 0) * 1000,
+      issuedAtMs: issuedMs,
+    };
   } catch (error) {
     if (error instanceof KeyNotPublished && fresh) {
       keys?.lagsBehind();
@@ -151,7 +156,7 @@ function codeOf(error: unknown): unknown {
 }
 
 /** `iat` in milliseconds, before anything is verified: it decides only whether the keys are fetched again. */
-function issuedAt(token: string): number {
+export function issuedAtMs(token: string): number {
   try {
     const { iat } = decodeJwt(token);
     return typeof iat === 'number' ? iat * 1000 : 0;

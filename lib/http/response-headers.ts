@@ -1,0 +1,89 @@
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
+
+import onHeaders from 'on-headers';
+
+import type { SetCookie } from './cookies.js';
+
+/** Something that must be on the response when its headers are written, whatever handlers do in between. */
+interface Kept {
+  put(res: ServerResponse): void;
+  /** Takes it off again, if it turns out not to be wanted. */
+  take(res: ServerResponse): void;
+  stillWanted(): boolean;
+}
+
+const keptOf = new WeakMap<ServerResponse, Map<string, Kept>>();
+
+/**
+ * Puts something on the response, now and again when the headers are written: `res.setHeader('Set-Cookie', …)` and
+ * `res.writeHead(200, { 'Set-Cookie': … })` in a handler replace what is there, and with a rotated refresh token that
+ * is a sign-out which nobody can explain later. What is put into the same slot later takes its place.
+ */
+export function keepOnResponse(res: ServerResponse, slot: string, next: Kept): void {
+  let kept = keptOf.get(res);
+  if (!kept) {
+    const all = new Map<string, Kept>();
+    keptOf.set(res, all);
+    onHeaders(res, () => {
+      assertKept(res, all);
+    });
+    kept = all;
+  }
+  kept.get(slot)?.take(res);
+  kept.set(slot, next);
+  assertKept(res, kept);
+}
+
+function assertKept(res: ServerResponse, kept: ReadonlyMap<string, Kept>): void {
+  if (res.headersSent) return;
+  for (const each of kept.values()) {
+    if (each.stillWanted()) each.put(res);
+    else each.take(res);
+  }
+}
+
+/** Adds cookies to the response, each once and behind those of others. */
+export function addCookies(res: ServerResponse, cookies: readonly SetCookie[]): void {
+  const others = without(res, cookies);
+  res.setHeader('Set-Cookie', [...others, ...cookies.map(({ header }) => header)]);
+}
+
+export function removeCookies(res: ServerResponse, cookies: readonly SetCookie[]): void {
+  const others = without(res, cookies);
+  if (others.length > 0) res.setHeader('Set-Cookie', others);
+  else res.removeHeader('Set-Cookie');
+}
+
+function without(res: ServerResponse, cookies: readonly SetCookie[]): string[] {
+  const names = new Set(cookies.map(({ name }) => name));
+  return list(res.getHeader('set-cookie')).filter((header) => !names.has(nameOf(header)));
+}
+
+/**
+ * Keeps the response out of every cache: `Set-Cookie` alone does not do that (RFC 9111 section 7.3).
+ *
+ * @returns whether somebody had meant it for a shared cache
+ */
+export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = ['Cookie']): boolean {
+  const meant = list(res.getHeader('cache-control')).some((value) => /\b(public|s-maxage)\b/i.test(value));
+  res.setHeader('Cache-Control', 'private, no-store');
+  const vary = list(res.getHeader('vary'))
+    .flatMap((value) => value.split(','))
+    .map((value) => value.trim());
+  const missing = varyBy.filter(
+    (name) => !vary.some((value) => value === '*' || value.toLowerCase() === name.toLowerCase()),
+  );
+  if (missing.length > 0) res.setHeader('Vary', [...vary.filter(Boolean), ...missing].join(', '));
+  // A validator would let a cache answer 304, with our cookie on it, for a page of somebody else's.
+  res.removeHeader('ETag');
+  res.removeHeader('Last-Modified');
+  return meant;
+}
+
+function list(value: OutgoingHttpHeader | undefined): string[] {
+  return value === undefined ? [] : [value].flat().map(String);
+}
+
+function nameOf(header: string): string {
+  return header.slice(0, Math.max(header.indexOf('='), 0)).trim();
+}
