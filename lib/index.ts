@@ -32,6 +32,7 @@ export type {
   SignInRequest,
   TokenRequest,
 } from './provider/provider.js';
+export { aesGcmSealer } from './seal/aes-gcm.js';
 export { ironSealer } from './seal/iron.js';
 export type { Opened, Sealer } from './seal/sealer.js';
 export type { Password, Passwords } from './seal/passwords.js';

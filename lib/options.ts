@@ -25,10 +25,11 @@ import type { Provider } from './provider/provider.js';
 import type { Coordinator } from './refresh/coordinator.js';
 import { processCoordinator } from './refresh/memory-coordinator.js';
 import type { RenewalSettings } from './refresh/renew.js';
+import { aesGcmSealer } from './seal/aes-gcm.js';
 import { ironSealer } from './seal/iron.js';
 import { type Password, passwordCheck, type Passwords, readPasswords } from './seal/passwords.js';
-import { type Sealer, sealing } from './seal/sealer.js';
-import { isRecord, type SessionPayload, type User } from './session.js';
+import { type Sealer, type Sealing, sealing } from './seal/sealer.js';
+import { isRecord, type SessionPayload, snakeCasePayload, type User } from './session.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
 /** What a session must have to pass. Every part that is given must hold. */
@@ -341,7 +342,7 @@ export function resolveOptions(options: SessionOptions): Config {
     idleMs,
     shape,
     sealer,
-    sealers: [sealer, ironSealer()],
+    sealers: [sealer, ironSealer(), aesGcmSealer()],
     coordinator,
     renewal: {
       provider,
@@ -350,7 +351,7 @@ export function resolveOptions(options: SessionOptions): Config {
       waitMs: refresh.waitMs ?? 5_000,
       budgetMs: refresh.budgetMs ?? 20_000,
       shape,
-      ...sealing(sealer, passwords),
+      ...sessionSealing(sealer, passwords, provider),
     },
     touch: refresh.touch ?? (() => true),
     windowMs: (refresh.windowSeconds ?? 60) * 1000,
@@ -369,6 +370,17 @@ export function resolveOptions(options: SessionOptions): Config {
       afterSignOut: options.afterSignOut ?? '/',
     },
   } satisfies Config);
+}
+
+/** Seals sessions, with the field names of those who read the seals. */
+export function sessionSealing(
+  sealer: Sealer,
+  passwords: Passwords,
+  { camelCaseUser }: Provider,
+): Sealing<SessionPayload> {
+  const { sealedUnder, seal } = sealing(sealer, passwords);
+  if (sealer.fields !== 'snake_case') return { sealedUnder, seal };
+  return { sealedUnder, seal: (payload) => seal(snakeCasePayload(payload, camelCaseUser)) };
 }
 
 const maxCookieAge = 34_560_000;

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
 
 import { SessionConfigError, SessionError } from './errors.js';
-import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { type Config, resolveOptions, sessionSealing, type SessionOptions } from './options.js';
 import { namesOf } from './refresh/coordinator.js';
 import { renew, type Renewal, type RenewalRequest } from './refresh/renew.js';
 import { type Password, passwordCheck, readPasswords } from './seal/passwords.js';
-import { open, sealing } from './seal/sealer.js';
+import { open } from './seal/sealer.js';
 import {
   type Claims,
   endsAtMs,
@@ -145,10 +145,10 @@ export type OpenedSession =
   { readonly ok: true; readonly payload: SessionPayload } | { readonly ok: false; readonly problem: SealProblem };
 
 /** The payload of a seal, in whichever known format, under whichever known password. */
-export function openSession({ sealers, passwords, emit }: Config, sealed: string): OpenedSession {
+export function openSession({ sealers, passwords, provider, emit }: Config, sealed: string): OpenedSession {
   const opened = open(sealed, sealers, passwords, Date.now());
   if (!opened.ok) return opened;
-  const payload = readPayload(opened.value);
+  const payload = readPayload(opened.value, provider.camelCaseUser);
   if (!payload) return { ok: false, problem: 'bad_shape' };
   if (opened.passwordId !== passwords.sealingId) emit('oldPassword', { passwordId: opened.passwordId });
   return { ok: true, payload: deepFreeze(payload) };
@@ -273,5 +273,8 @@ function authenticated(
 function withPassword(config: Config, password: Password): Config {
   const message = passwordCheck(password);
   if (message !== undefined) throw new SessionConfigError([{ path: 'refresh.password', message }]);
-  return { ...config, renewal: { ...config.renewal, ...sealing(config.sealer, readPasswords(password)) } };
+  return {
+    ...config,
+    renewal: { ...config.renewal, ...sessionSealing(config.sealer, readPasswords(password), config.provider) },
+  };
 }

@@ -20,6 +20,8 @@ import { isRecord } from './session.js';
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
 interface Flow extends Omit<SignInRequest, 'redirectUri'> {
   readonly returnTo: string;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
 }
 
 // How long a visitor may take to sign in at the provider. Seconds.
@@ -52,10 +54,11 @@ export function sessionRoutes(options: SessionOptions): Middleware {
       nonce: oauth.generateRandomNonce(),
       codeVerifier: oauth.generateRandomCodeVerifier(),
       returnTo: safeReturnPath(query.get('returnTo'), afterSignIn),
+      until: Date.now() + flowSeconds * 1000,
     };
     const url = await config.provider.authorizationUrl({ ...flow, redirectUri }).catch(unavailable);
     const cookie = flowCookie(config, flow.state);
-    const sealed = await config.sealer.seal(flow, config.passwords, flowSeconds);
+    const sealed = await config.sealer.seal(flow, config.passwords);
     keepFlow(res, { name: cookie.name, header: setCookie(encodeURIComponent(sealed), cookie) });
     redirect(res, url);
   }
@@ -121,7 +124,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     const sealed = (req as { cookies?: Record<string, unknown> }).cookies?.[name];
     if (typeof sealed !== 'string') return undefined;
     const opened = open(sealed, config.sealers, config.passwords, Date.now());
-    return opened.ok && isFlow(opened.value) ? opened.value : undefined;
+    return opened.ok && isFlow(opened.value) && Date.now() < opened.value.until ? opened.value : undefined;
   }
 
   return function sessionRoutesMiddleware(req, res, next) {
@@ -168,6 +171,7 @@ function flowCookie({ transport: { cookie } }: Config, state: string): CookieSet
 function isFlow(value: unknown): value is Flow {
   return (
     isRecord(value) &&
+    typeof value.until === 'number' &&
     ['state', 'nonce', 'codeVerifier', 'returnTo'].every(
       (field) => typeof value[field] === 'string' && value[field] !== '',
     )

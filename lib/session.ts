@@ -100,23 +100,76 @@ export function succeed(previous: SessionPayload | undefined, tokens: TokenSet, 
   };
 }
 
-/** The decrypted JSON as a payload, or `undefined` when it is not one: anything can have been sealed. */
-export function readPayload(value: unknown): SessionPayload | undefined {
+/**
+ * The decrypted JSON as a payload, or `undefined` when it is not one: anything can have been sealed. Either way of
+ * naming the fields is read: `accessToken` as WorkOS's JavaScript packages write, `access_token` as its Ruby SDK does.
+ */
+export function readPayload(value: unknown, camelCaseUser = false): SessionPayload | undefined {
   if (!isRecord(value)) return undefined;
-  const optional = (type: string, ...keys: string[]) =>
-    keys.every((key) => value[key] === undefined || value[key] === null || typeof value[key] === type);
-  const whole =
-    isToken(value.accessToken) &&
-    (value.refreshToken === undefined || value.refreshToken === null || isToken(value.refreshToken)) &&
-    optional('string', 'organizationId', 'authenticationMethod', 'sessionId') &&
-    optional('number', 'expiresAt', 'startedAt', 'usedAt') &&
-    optional('object', 'user', 'impersonator', 'data') &&
-    (!isRecord(value.user) || typeof value.user.id === 'string') &&
-    !Array.isArray(value.data);
-  if (!whole) return undefined;
-  // A null where a key may be absent means the same: other writers seal both.
-  const present = Object.entries(value).filter(([, field]) => field !== null);
-  return Object.fromEntries(present) as unknown as SessionPayload;
+  // A null where a field may be absent means the same: other writers seal both.
+  const present = Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
+  const payload =
+    'access_token' in present && !('accessToken' in present) ? readSnakeCase(present, camelCaseUser) : present;
+  return isPayload(payload) ? payload : undefined;
+}
+
+function isPayload(value: Record<string, unknown>): value is Record<string, unknown> & SessionPayload {
+  const { accessToken, refreshToken, user, impersonator, data } = value;
+  const all = (type: string, ...fields: string[]) =>
+    fields.every((field) => value[field] === undefined || typeof value[field] === type);
+  return (
+    isToken(accessToken) &&
+    (refreshToken === undefined || isToken(refreshToken)) &&
+    (user === undefined || (isRecord(user) && typeof user.id === 'string')) &&
+    (impersonator === undefined || (isRecord(impersonator) && typeof impersonator.email === 'string')) &&
+    (data === undefined || isRecord(data)) &&
+    all('string', 'organizationId', 'authenticationMethod', 'sessionId') &&
+    all('number', 'expiresAt', 'startedAt', 'usedAt')
+  );
+}
+
+// Fields that we do not know keep their names, and so do those of the app's own data.
+const ownFields = [
+  'accessToken',
+  'refreshToken',
+  'organizationId',
+  'authenticationMethod',
+  'sessionId',
+  'expiresAt',
+  'startedAt',
+  'usedAt',
+];
+const ownSnakeFields = new Map(ownFields.map((field) => [snakeCase(field), field]));
+
+function readSnakeCase(value: Record<string, unknown>, camelCaseUser: boolean): Record<string, unknown> {
+  const fields = Object.entries(value).map(([field, each]) => [ownSnakeFields.get(field) ?? field, each]);
+  const { user, ...rest } = Object.fromEntries(fields) as Record<string, unknown>;
+  return {
+    ...rest,
+    ...(user !== undefined && { user: camelCaseUser && isRecord(user) ? camelCaseFields(user) : user }),
+  };
+}
+
+/** A payload with the field names of WorkOS's Ruby SDK. */
+export function snakeCasePayload(payload: SessionPayload, camelCaseUser = false): Record<string, unknown> {
+  const fields = Object.entries(payload).map(([field, value]) => {
+    if (field === 'user' && camelCaseUser && isRecord(value)) return [field, renamed(value, snakeCase)];
+    return [ownFields.includes(field) ? snakeCase(field) : field, value];
+  });
+  return Object.fromEntries(fields) as Record<string, unknown>;
+}
+
+/** The fields of an object of WorkOS's API under the names that its JavaScript packages use. */
+export function camelCaseFields(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return renamed(value, (field) => field.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()));
+}
+
+function renamed(value: Readonly<Record<string, unknown>>, rename: (field: string) => string): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).map(([field, each]) => [rename(field), each]));
+}
+
+function snakeCase(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** The session's id: the `sid` claim, or the id that we gave it. Known also when the token has expired. */

@@ -55,6 +55,8 @@ export interface Provider {
   /** The session cookie's name unless `cookie.name` says otherwise. */
   readonly cookieName: string;
   readonly reuse: Reuse;
+  /** Set where the fields of a user have camelCase names here and snake_case ones on the wire. */
+  readonly camelCaseUser?: boolean | undefined;
   /** What is wrong with the provider's own options; reported with those of `withSession`. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 

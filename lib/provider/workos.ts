@@ -3,6 +3,7 @@ import { decodeJwt } from 'jose';
 import { type Checks, checkOptions, optional, secureUrl, text, textOrList } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import {
+  camelCaseFields,
   type Claims,
   type Impersonator,
   isRecord,
@@ -71,6 +72,7 @@ export function workos(options: WorkosOptions): Provider {
     id: `workos ${base} ${clientId}`,
     cookieName: 'wos-session',
     reuse: 'idempotent',
+    camelCaseUser: true,
     problems,
 
     isOpaque: () => false,
@@ -147,12 +149,7 @@ function readTokens(answer: Readonly<Record<string, unknown>>): TokenSet | undef
 /** The API's snake_case user, under the names that WorkOS's JavaScript packages use. */
 function readUser(value: unknown): User | undefined {
   if (!isRecord(value) || string(value.id) === undefined) return undefined;
-  const fields = Object.entries(value).map(([key, field]) => [camelCase(key), field] as const);
-  return Object.fromEntries(fields) as unknown as User;
-}
-
-function camelCase(key: string): string {
-  return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return camelCaseFields(value) as unknown as User;
 }
 
 function readImpersonator(value: unknown): Impersonator | undefined {

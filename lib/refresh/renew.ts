@@ -9,7 +9,7 @@ import { withBreaker } from './breaker.js';
 import { judge, type Terminal, type Transient } from './outcome.js';
 
 /** What a refresh needs to know of the options. */
-export interface RenewalSettings extends Sealing {
+export interface RenewalSettings extends Sealing<SessionPayload> {
   readonly provider: Provider;
   readonly coordinator: Coordinator;
   readonly graceMs: number;

@@ -31,8 +31,9 @@ export function ironSealer(): Sealer {
     name: 'iron',
     recognises: (text: string) => text.startsWith('Fe26.'),
     open: openIron,
-    seal: (value: object, passwords: Passwords, ttlSeconds = 0) =>
-      sealData(value, { password: { [passwords.sealingId]: passwords.sealing }, ttl: ttlSeconds }),
+    // Without an expiry of its own: the session's lifetimes are in the payload, where they can be read.
+    seal: (value: object, { sealingId, sealing }: Passwords) =>
+      sealData(value, { password: { [sealingId]: sealing }, ttl: 0 }),
   });
 }
 

@@ -15,8 +15,10 @@ export interface Sealer {
   recognises(text: string): boolean;
   /** Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. */
   open(text: string, passwords: Passwords, nowMs: number): Opened;
-  /** Seals with the highest password, with no expiry of its own or one `ttlSeconds` from now. */
-  seal(value: object, passwords: Passwords, ttlSeconds?: number): Promise<string>;
+  /** Seals with the highest password. */
+  seal(value: object, passwords: Passwords): Promise<string>;
+  /** How whoever reads these seals names the fields of a session. Default: `camelCase`. */
+  readonly fields?: 'camelCase' | 'snake_case' | undefined;
 }
 
 /** Opens a seal in whichever of the formats it is written. */
@@ -26,9 +28,9 @@ export function open(text: string, sealers: readonly Sealer[], passwords: Passwo
 }
 
 /** Sealing as it is set up, and a name for the set-up by which others can tell whether theirs is the same. */
-export interface Sealing {
+export interface Sealing<Value extends object = object> {
   readonly sealedUnder: string;
-  readonly seal: (value: object) => Promise<string>;
+  readonly seal: (value: Value) => Promise<string>;
 }
 
 export function sealing(sealer: Sealer, passwords: Passwords): Sealing {
