@@ -76,7 +76,7 @@ export const amount =
   (value) =>
     typeof value === 'number' && value >= least && value <= most
       ? undefined
-      : `must be a number of ${unit} from ${least} to ${most}; ${kind(value)} was given.`;
+      : `must be a number of ${unit} from ${least} to ${most}; ${typeof value === 'number' ? value : kind(value)} was given.`;
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i;
 

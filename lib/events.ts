@@ -51,8 +51,18 @@ export type EventCallbacks = {
 
 export type Emit = <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
 
+const emitters = new WeakMap<EventCallbacks, Emit>();
+const noCallbacks: EventCallbacks = {};
+
+/** One emitter for each set of callbacks, so that the middlewares of one app tell a thing once between them. */
+export function emitterFor(callbacks: EventCallbacks = noCallbacks): Emit {
+  const emit = emitters.get(callbacks) ?? emitter({ ...callbacks });
+  emitters.set(callbacks, emit);
+  return emit;
+}
+
 /** Calls the app's callbacks. What they throw or reject is a warning, never the outcome of a request. */
-export function emitter(callbacks: EventCallbacks): Emit {
+function emitter(callbacks: EventCallbacks): Emit {
   const toldProblems = new Set<string>();
 
   const warn = (message: string, code: string) => {

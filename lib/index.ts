@@ -18,7 +18,15 @@ export {
   type SignedInSession,
   type SignedOutSession,
 } from './http/request-session.js';
-export type { CacheOptions, CookieOptions, RefreshOptions, Rule, SessionOptions } from './options.js';
+export type {
+  CacheOptions,
+  CookieOptions,
+  LegacyCookie,
+  RefreshOptions,
+  Rule,
+  SessionOptions,
+  TransportOptions,
+} from './options.js';
 export { memoryCoordinator, type MemoryCoordinatorOptions } from './refresh/memory-coordinator.js';
 export type { Coordinator, Led, Outcome, Refreshed, Ticket } from './refresh/coordinator.js';
 export type { Terminal, Transient } from './refresh/outcome.js';

@@ -17,7 +17,7 @@ import {
   textOrList,
 } from './checks.js';
 import { type ConfigProblem, SessionConfigError } from './errors.js';
-import { type Emit, emitter, type EventCallbacks } from './events.js';
+import { type Emit, emitterFor, type EventCallbacks } from './events.js';
 import type { CookieSettings } from './http/cookies.js';
 import type { TransportSettings } from './http/transport.js';
 import { safeReturnPath } from './http/navigation.js';
@@ -29,7 +29,7 @@ import { aesGcmSealer } from './seal/aes-gcm.js';
 import { ironSealer } from './seal/iron.js';
 import { type Password, passwordCheck, type Passwords, readPasswords } from './seal/passwords.js';
 import { type Sealer, type Sealing, sealing } from './seal/sealer.js';
-import { isRecord, type SessionPayload, snakeCasePayload, type User } from './session.js';
+import { type SessionPayload, snakeCasePayload, type User } from './session.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
 /** What a session must have to pass. Every part that is given must hold. */
@@ -63,6 +63,12 @@ export interface CookieOptions {
   readonly maxAge?: number | undefined;
 }
 
+/** How the seal travels where there are no cookies. */
+export interface TransportOptions {
+  /** The name of the request header that brings the seal, and of the response header that takes the new one back. */
+  readonly header: string;
+}
+
 /** Where a cookie of an earlier set-up lies. */
 export interface LegacyCookie {
   readonly name: string;
@@ -74,7 +80,10 @@ export interface LegacyCookie {
 export interface RefreshOptions {
   /** Refresh this long before the access token expires, or a fifth of its lifetime if that is less. Default: 60. */
   readonly windowSeconds?: number | undefined;
-  /** How long a request with the old cookie is given the new one. Default: 60. */
+  /**
+   * How long a request with the old cookie is given the new one, once a browser has come with the new one. Until then
+   * it is kept for a quarter of an hour, for the browser to come back for. Default: 60.
+   */
   readonly graceSeconds?: number | undefined;
   /**
    * Whether a request may renew a session ahead of its expiry: `false` for polls, so that they do not keep alive what
@@ -112,13 +121,13 @@ export interface SessionOptions {
    */
   readonly legacyCookies?: readonly LegacyCookie[] | undefined;
   /** For native apps: a request header that brings the seal in place of the cookie, and takes the new one back. */
-  readonly transport?: { readonly header: string } | undefined;
+  readonly transport?: TransportOptions | undefined;
   /**
    * Which responses are kept out of caches, whatever the handler said: those with a new cookie, those for signed-in
    * visitors as well, or none. Default: `written`.
    */
   readonly cacheControl?: 'written' | 'authenticated' | false | undefined;
-  /** The fields of the user that are sealed; `id` always is. Default: all. The cookie has room for about 2 KB more. */
+  /** The fields of the user that are sealed; `id` always is. Default: all. */
   readonly pickUser?: readonly string[] | undefined;
   /** A session ends this long after signing in, whatever else. Default: when the provider ends it. */
   readonly absoluteSeconds?: number | undefined;
@@ -129,7 +138,8 @@ export interface SessionOptions {
   readonly refresh?: RefreshOptions | undefined;
   /**
    * What becomes of a request while it cannot be known whether its session is good: `defer` lets it go on, not signed
-   * in (guards answer 503), `error` answers 503, `stale` serves the old claims for `staleSeconds`. Default: `defer`.
+   * in (guards answer 503), `error` answers 503, `stale` serves the old claims for `staleSeconds` while the provider
+   * cannot renew them (while its keys cannot be had it is `defer`: nothing unverified is served). Default: `defer`.
    */
   readonly onTransient?: 'defer' | 'error' | 'stale' | undefined;
   /** How long after their expiry the old claims serve, with `onTransient: 'stale'`. Default: 300. */
@@ -191,10 +201,11 @@ const path: Check = (value) =>
     ? undefined
     : 'must be a path of the app that begins with one slash, such as "/login".';
 
+// Cookies and headers are named by the same rule (RFC 6265 section 4.1.1, RFC 9110 section 5.6.2).
 const cookieName: Check = (value) =>
   typeof value === 'string' && /^[\w!#$%&'*+\-.^`|~]+$/.test(value)
     ? undefined
-    : "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~ (RFC 6265).";
+    : "must be a name of letters, digits and !#$%&'*+-.^_`|~.";
 
 const cookieAttribute: Check = (value) =>
   typeof value === 'string' && /^[\x21-\x3a\x3c-\x7e]+$/.test(value)
@@ -228,6 +239,16 @@ const refreshChecks: Checks<RefreshOptions> = {
   coordinator: optional((value) => methods(value, 'refresh', 'claim', 'successorOf', 'end', 'hasEnded')),
 };
 
+const legacyCookieChecks: Checks<LegacyCookie> = {
+  name: cookieName,
+  domain: optional(cookieAttribute),
+  path: optional(cookieAttribute),
+};
+
+const transportChecks: Checks<TransportOptions> = {
+  header: cookieName,
+};
+
 const cacheChecks: Checks<CacheOptions> = {
   maxSessions: optional(amount('sessions', 1, 10_000_000)),
   maxSeconds: optional(amount('seconds', 1, 86_400)),
@@ -254,16 +275,8 @@ const checks: Checks<SessionOptions> = {
   required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
   property: optional(text),
   cookie: optional(object),
-  legacyCookies: optional((value) =>
-    Array.isArray(value) && value.every((item) => isRecord(item) && cookieName(item.name) === undefined)
-      ? undefined
-      : 'must be a list of { name, domain, path }.',
-  ),
-  transport: optional((value) =>
-    isRecord(value) && typeof value.header === 'string' && /^[\w!#$%&'*+\-.^`|~]+$/.test(value.header)
-      ? undefined
-      : 'must be { header }, with the name of a request header.',
-  ),
+  legacyCookies: optional((value) => (Array.isArray(value) ? undefined : 'must be a list of { name, domain, path }.')),
+  transport: optional(object),
   cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
   pickUser: optional((value) =>
     Array.isArray(value) && value.every((item) => text(item) === undefined)
@@ -279,7 +292,13 @@ const checks: Checks<SessionOptions> = {
   clockToleranceSeconds: optional(amount('seconds', 0, 300)),
   cache: optional((value) => (value === false ? undefined : object(value))),
   events: optional(object),
-  baseUrl: optional(secureUrl),
+  baseUrl: optional(
+    (value) =>
+      secureUrl(value) ??
+      (new URL(String(value)).pathname + new URL(String(value)).search === '/'
+        ? undefined
+        : 'must be an origin, without a path.'),
+  ),
   loginPath: optional(path),
   callbackPath: optional(path),
   logoutPath: optional(path),
@@ -311,14 +330,12 @@ export function resolveOptions(options: SessionOptions): Config {
   const sealer = options.sealer ?? ironSealer();
   const coordinator = refresh.coordinator ?? processCoordinator;
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
-  const emit = emitter({ ...options.events });
+  const emit = emitterFor(options.events);
   const absoluteMs = (options.absoluteSeconds ?? Infinity) * 1000;
   const idleMs = (options.idleSeconds ?? Infinity) * 1000;
   const pickUser = userPicker(options.pickUser);
   const shape = (payload: SessionPayload) => stamp(pickUser(payload), absoluteMs, idleMs);
-  coordinator.onScope?.((scope) => {
-    emit('coordination', { scope });
-  });
+  coordinator.onScope?.(scopeListener(emit));
 
   return Object.freeze({
     provider,
@@ -400,6 +417,19 @@ function userPicker(fields: readonly string[] | undefined): (payload: SessionPay
   };
 }
 
+const scopeListeners = new WeakMap<Emit, (scope: 'process' | 'fleet') => void>();
+
+/** One listener for each emitter: what several middlewares share is told once. */
+function scopeListener(emit: Emit): (scope: 'process' | 'fleet') => void {
+  const listener =
+    scopeListeners.get(emit) ??
+    ((scope) => {
+      emit('coordination', { scope });
+    });
+  scopeListeners.set(emit, listener);
+  return listener;
+}
+
 /** Where a lifetime is limited, notes when the session began and was last used, unless that is known. */
 function stamp(payload: SessionPayload, absoluteMs: number, idleMs: number): SessionPayload {
   const now = Math.trunc(Date.now() / 1000);
@@ -431,12 +461,18 @@ function findProblems(options: SessionOptions): ConfigProblem[] {
   // Nothing can be said of the parts of what is not an object.
   if (problems.some(({ path: at }) => at === 'options')) return problems;
   const isFine = (name: string) => !problems.some(({ path: at }) => at === name);
-  const { provider, required, cookie, refresh, cache, events } = options;
+  const { provider, required, cookie, legacyCookies, transport, refresh, cache, events } = options;
 
   if (isFine('provider')) problems.push(...(provider.problems ?? []));
   if (typeof required === 'object' && isFine('required')) problems.push(...checkRule('required', required));
   if (refresh && isFine('refresh')) problems.push(...checkOptions('refresh', refresh, refreshChecks));
   if (cache && isFine('cache')) problems.push(...checkOptions('cache', cache, cacheChecks));
+  if (transport && isFine('transport')) problems.push(...checkOptions('transport', transport, transportChecks));
+  if (legacyCookies && isFine('legacyCookies')) {
+    legacyCookies.forEach((each, index) => {
+      problems.push(...checkOptions(`legacyCookies[${index}]`, each, legacyCookieChecks));
+    });
+  }
   if (events && isFine('events')) problems.push(...checkOptions('events', events, eventChecks));
   if (isFine('cookie')) {
     problems.push(...checkOptions('cookie', cookie ?? {}, cookieChecks));

@@ -2,7 +2,6 @@ import { SessionError } from './errors.js';
 import { RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
 import { type Exchange, withdrawSeal, writeSeal } from './http/transport.js';
 import type { Config } from './options.js';
-import { send } from './provider/token-endpoint.js';
 import { deriveFrom, type Refreshed } from './refresh/coordinator.js';
 import { isRetryable, type Reason, type RetryableReason, type SessionPayload } from './session.js';
 import {
@@ -13,6 +12,7 @@ import {
   reasonOf,
   renewSession,
   reportRenewal,
+  revoke,
   verifiedSession,
 } from './session-manager.js';
 import { checkAccessToken, type TokenCheck } from './token/access-token.js';
@@ -239,14 +239,4 @@ export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, ref
 function replacedNames(config: Config, previous: SessionPayload, next: SessionPayload): string[] {
   const kept = new Set(endNames(config, next));
   return endNames(config, previous).filter((name) => !kept.has(name));
-}
-
-/** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */
-export async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
-  try {
-    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.(refreshToken);
-    if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });
-  } catch {
-    // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
-  }
 }

@@ -4,6 +4,7 @@ import { decodeJwt } from 'jose';
 
 import { SessionConfigError, SessionError } from './errors.js';
 import { type Config, resolveOptions, sessionSealing, type SessionOptions } from './options.js';
+import { send } from './provider/token-endpoint.js';
 import { namesOf } from './refresh/coordinator.js';
 import { renew, type Renewal, type RenewalRequest } from './refresh/renew.js';
 import { type Password, passwordCheck, readPasswords } from './seal/passwords.js';
@@ -154,15 +155,14 @@ export function openSession({ sealers, passwords, provider, emit }: Config, seal
   return { ok: true, payload: deepFreeze(payload) };
 }
 
-/** `renew`, with its failures told to the app. */
+/** `renew`, for sessions that are not signed out, before or meanwhile; with its failures told to the app. */
 export async function renewSession(
-  { renewal: settings, emit }: Config,
+  config: Config,
   payload: SessionPayload,
   request: RenewalRequest = {},
 ): Promise<Renewal> {
-  const { refreshToken } = payload;
-  if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
-  const renewal = await renew(settings, { ...payload, refreshToken }, request);
+  const { emit } = config;
+  const renewal = await renewUnlessEnded(config, payload, request);
   const sessionId = idOf(payload);
   if (renewal.kind === 'terminal') {
     emit('refreshFailed', { kind: 'terminal', sessionId, reason: renewal.reason });
@@ -171,6 +171,36 @@ export async function renewSession(
     emit('refreshFailed', { kind: 'transient', sessionId, reason, retryAfterSeconds });
   }
   return renewal;
+}
+
+async function renewUnlessEnded(config: Config, payload: SessionPayload, request: RenewalRequest): Promise<Renewal> {
+  const { refreshToken } = payload;
+  if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
+  if (await hasEndedAnywhere(config, payload)) return { kind: 'terminal', reason: 'session_revoked' };
+  const renewal = await renew(config.renewal, { ...payload, refreshToken }, request);
+  if (renewal.kind === 'refreshed' && (await hasEndedAnywhere(config, payload, renewal.payload))) {
+    // Signed out while this was under way: the new tokens are nobody's.
+    void revoke(config, renewal.payload);
+    return { kind: 'terminal', reason: 'session_revoked' };
+  }
+  return renewal;
+}
+
+/** Whether one of these was signed out, here or elsewhere in the fleet. */
+async function hasEndedAnywhere(config: Config, ...payloads: SessionPayload[]): Promise<boolean> {
+  const names = payloads.flatMap((payload) => endNames(config, payload));
+  await config.coordinator.learnEnded?.(names);
+  return config.coordinator.hasEnded(names);
+}
+
+/** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */
+export async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
+  try {
+    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.(refreshToken);
+    if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });
+  } catch {
+    // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
+  }
 }
 
 /** Tells the app of a success: once for each request, however many generations old its cookie was. */
@@ -237,11 +267,6 @@ export function isOver(config: Config, payload: SessionPayload): boolean {
 /** The names under which a session ends. */
 export function endNames({ provider }: Config, payload: SessionPayload): string[] {
   return namesOf(provider, payload, idOf(payload));
-}
-
-/** Learns from the fleet, where there is one, whether these sessions were signed out elsewhere. */
-export async function learnEnded(config: Config, ...payloads: SessionPayload[]): Promise<void> {
-  await config.coordinator.learnEnded?.(payloads.flatMap((payload) => endNames(config, payload)));
 }
 
 /** The session's id, whether or not the token that names it is still good: enough to end it. */

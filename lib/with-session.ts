@@ -17,12 +17,11 @@ import {
   keepSession,
   rememberSession,
   reportRejected,
-  revoke,
   sessionActions,
   signedIn,
   standingAfter,
 } from './session-actions.js';
-import { hasEnded, isOver, learnEnded, openSession, renewSession, reportRenewal } from './session-manager.js';
+import { hasEnded, isOver, openSession, renewSession, reportRenewal } from './session-manager.js';
 import { checkAccessToken, issuedAtMs, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
@@ -138,8 +137,6 @@ async function renewAhead(visit: Visit, session: VerifiedSession): Promise<Stand
 async function renewExpired(visit: Visit, payload: SessionPayload, check: Expired, hops = 0): Promise<Standing> {
   const { config } = visit;
   if (payload.refreshToken === undefined) return anonymous('expired_jwt', payload);
-  await learnEnded(config, payload);
-  if (hasEnded(config, payload)) return anonymous('session_revoked', payload);
   const renewal = await renewSession(config, payload);
   switch (renewal.kind) {
     case 'refreshed':
@@ -162,12 +159,6 @@ async function acceptRenewal(
 ): Promise<Standing> {
   const { config } = visit;
   const { payload, sealed, source } = renewal;
-  await learnEnded(config, previous, payload);
-  if (hasEnded(config, previous) || hasEnded(config, payload)) {
-    // Signed out while this was under way: the new tokens are not for anybody.
-    void revoke(config, payload);
-    return anonymous('session_revoked');
-  }
   keepSession(config, visit, payload, sealed, previous);
   // A successor that was remembered for a while may have expired in turn. A new one that has, is a wrong clock.
   if (source === 'remembered' && hops < maxHops) {
@@ -203,8 +194,8 @@ function endSession(visit: Visit, payload: SessionPayload, reason: TerminalReaso
 
 function knownVisitor(config: Config, seals: readonly string[]): VerifiedSession | undefined {
   const { verified, coordinator } = config;
-  const [seal] = seals;
-  const session = seals.length === 1 && seal !== undefined ? verified?.get(seal) : undefined;
+  let session: VerifiedSession | undefined;
+  if (verified && isOneCookie(seals)) for (const seal of seals) session ??= verified.get(seal);
   if (!session) return undefined;
   const nowMs = Date.now();
   const good =
@@ -213,6 +204,11 @@ function knownVisitor(config: Config, seals: readonly string[]): VerifiedSession
     nowMs < session.touchFromMs &&
     !coordinator.hasEnded(session.names);
   return good ? claim(config, session) : undefined;
+}
+
+/** Of several cookies each is to be looked at. The runs of one cookie's pieces are not several. */
+function isOneCookie(seals: readonly string[]): boolean {
+  return seals.length === 1 || seals.every((run) => seals[0]?.startsWith(run));
 }
 
 /** Of the seals that open, the one with the newest token: a browser may send several of one name. */

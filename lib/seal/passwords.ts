@@ -4,7 +4,7 @@ import { type Check, kind } from '../checks.js';
  * The password that seals the cookies, 32 characters or more; or a map of id → password for rotation: the highest
  * id seals, every one opens.
  */
-export type Password = string | Readonly<Record<number, string>>;
+export type Password = string | Readonly<Record<number, string | undefined>>;
 
 /** The passwords, ready for use. */
 export interface Passwords {
@@ -36,7 +36,9 @@ export const passwordCheck: Check = (value) => {
 /** Reads the option once; later changes to the caller's object have no effect. */
 export function readPasswords(password: Password): Passwords {
   // A lone password has the id that WorkOS's packages and iron-session give it.
-  const byId = new Map(Object.entries(typeof password === 'string' ? { 1: password } : password));
+  const byId = new Map<string, string>();
+  for (const [id, each] of Object.entries(typeof password === 'string' ? { 1: password } : password))
+    byId.set(id, each ?? '');
   const sealingId = String(Math.max(...[...byId.keys()].map(Number)));
   return { sealingId, sealing: byId.get(sealingId) ?? '', byId };
 }
