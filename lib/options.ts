@@ -197,7 +197,7 @@ export interface Config {
 }
 
 const path: Check = (value) =>
-  typeof value === 'string' && safeReturnPath(value, '') === value
+  typeof value === 'string' && value !== '' && safeReturnPath(value, '') === value
     ? undefined
     : 'must be a path of the app that begins with one slash, such as "/login".';
 
@@ -268,7 +268,10 @@ const eventChecks: Checks<EventCallbacks> = {
 
 const checks: Checks<SessionOptions> = {
   provider: (value) => {
-    const message = methods(value, 'accessTokenRules', 'refreshRequest', 'readRefresh', 'terminalReason');
+    const { name, id, cookieName: ownName, reuse } = (value ?? {}) as Partial<Record<keyof Provider, unknown>>;
+    const message = [name, id, ownName, reuse].every((each) => typeof each === 'string' && each !== '')
+      ? methods(value, ...providerMethods)
+      : 'must have "name", "id", "cookieName" and "reuse".';
     return message && `must be workos({ … }), oidc({ … }) or another Provider. It ${message}`;
   },
   password: passwordCheck,
@@ -305,6 +308,19 @@ const checks: Checks<SessionOptions> = {
   afterSignIn: optional(path),
   afterSignOut: optional(path),
 };
+
+const providerMethods: (keyof Provider)[] = [
+  'isOpaque',
+  'accessTokenRules',
+  'organizationOf',
+  'refreshRequest',
+  'readRefresh',
+  'terminalReason',
+  'authorizationUrl',
+  'codeRequest',
+  'readSignIn',
+  'logoutUrl',
+];
 
 function methods(value: unknown, ...names: string[]): string | undefined {
   const missing = names.filter((name) => typeof (value as Record<string, unknown> | undefined)?.[name] !== 'function');

@@ -44,8 +44,10 @@ function decode(value: string): string {
 // A browser ignores a cookie whose name and value are longer together (RFC 6265bis section 5.7). The attributes are
 // counted in as well: some browsers and proxies do, and a proxy may add one.
 const maxCookieBytes = 4_096;
-// Node takes 16 KiB of headers. iron-session reads and writes as many pieces.
+// iron-session reads and writes as many pieces.
 const maxPieces = 4;
+// The next request brings them all in one `Cookie` header, of which nginx takes 8 KiB, with whatever else is in it.
+const maxTotalBytes = 7_680;
 
 /**
  * What a request's cookies may have been written as: each value of the name, then the value that was split into
@@ -68,7 +70,7 @@ export function sealCandidates(header: string | undefined, name: string): string
  * The `Set-Cookie` headers for a seal: one cookie, or pieces of it where a browser would drop one so long without a
  * word. With them go removals of what the browser has of another length.
  *
- * @returns undefined when it does not fit into as many pieces as servers and browsers take
+ * @returns undefined when it is larger than what servers take back
  */
 export function setSeal(
   seal: string,
@@ -81,16 +83,29 @@ export function setSeal(
   if (whole.length <= maxCookieBytes) {
     return [{ name: settings.name, header: whole }, ...clearPresent(names, settings, requestCookies)];
   }
+  if (value.length > maxTotalBytes) return undefined;
   const room = maxCookieBytes - setCookie('', { ...settings, name: names[0] ?? '' }).length;
-  const used = names.slice(0, Math.ceil(value.length / room));
-  if (used.length * room < value.length) return undefined;
+  const pieces = split(value, room);
+  if (pieces.length > maxPieces) return undefined;
   return [
-    ...used.map((name, index) => ({
-      name,
-      header: setCookie(value.slice(index * room, (index + 1) * room), { ...settings, name }),
-    })),
-    ...clearPresent([settings.name, ...names.slice(used.length)], settings, requestCookies),
+    ...pieces.map((piece, index) => {
+      const name = names[index] ?? '';
+      return { name, header: setCookie(piece, { ...settings, name }) };
+    }),
+    ...clearPresent([settings.name, ...names.slice(pieces.length)], settings, requestCookies),
   ];
+}
+
+/** Cuts an encoded value into pieces, never inside an escape such as `%2F`. */
+function split(value: string, room: number): string[] {
+  const pieces: string[] = [];
+  for (let rest = value; rest !== '';) {
+    const escape = rest.slice(0, room).lastIndexOf('%');
+    const end = rest.length > room && escape > room - 3 ? escape : room;
+    pieces.push(rest.slice(0, end));
+    rest = rest.slice(end);
+  }
+  return pieces;
 }
 
 /** The `Set-Cookie` headers that remove a session's cookie and what pieces of it the browser has. */

@@ -37,11 +37,17 @@ export function requestPath(req: IncomingMessage): string {
 // eslint-disable-next-line no-control-regex
 const unsafe = /[\u0000-\u001f\u007f\\]/;
 
+// It travels in a cookie.
+const longestPath = 2_048;
+
 /** A path of our own to return to, or the fallback: `//host`, `/\host` and absolute URLs lead away. */
 export function safeReturnPath(value: string | null | undefined, fallback: string): string {
-  if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > 2_048) return fallback;
+  if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > longestPath)
+    return fallback;
   const base = 'http://own.invalid';
   if (!URL.canParse(value, base)) return fallback;
-  const url = new URL(value, base);
-  return url.origin === base ? url.pathname + url.search + url.hash : fallback;
+  // `/..//host` is a path of ours until its dots are resolved: what is checked is what will be used.
+  const { origin, pathname, search, hash } = new URL(value, base);
+  const path = pathname + search + hash;
+  return origin === base && !path.startsWith('//') && path.length <= longestPath ? path : fallback;
 }

@@ -65,8 +65,12 @@ function without(res: ServerResponse, cookies: readonly SetCookie[]): string[] {
  * @returns whether somebody had meant it for a shared cache
  */
 export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = ['Cookie']): boolean {
-  const meant = list(res.getHeader('cache-control')).some((value) => /\b(public|s-maxage)\b/i.test(value));
-  res.setHeader('Cache-Control', 'private, no-store');
+  const said = list(res.getHeader('cache-control')).join();
+  // `no-transform` is not about storing: compression and proxies go by it.
+  res.setHeader(
+    'Cache-Control',
+    /\bno-transform\b/i.test(said) ? 'private, no-store, no-transform' : 'private, no-store',
+  );
   const vary = list(res.getHeader('vary'))
     .flatMap((value) => value.split(','))
     .map((value) => value.trim());
@@ -77,7 +81,10 @@ export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = [
   // A validator would let a cache answer 304, with our cookie on it, for a page of somebody else's.
   res.removeHeader('ETag');
   res.removeHeader('Last-Modified');
-  return meant;
+  // For the same reason the answer to this request is not 304: Express compares before it writes the headers.
+  delete res.req.headers['if-none-match'];
+  delete res.req.headers['if-modified-since'];
+  return /\b(public|s-maxage)\b/i.test(said);
 }
 
 function list(value: OutgoingHttpHeader | undefined): string[] {

@@ -37,6 +37,9 @@ export function failureReason(error: unknown): RetryableReason {
  */
 export function readRetryAfter(header: string | undefined, nowMs: number): number | undefined {
   if (header === undefined) return undefined;
-  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - nowMs) / 1000;
+  const text = header.trim();
+  // `Date.parse` finds a date in almost anything; an HTTP date begins with the day of the week.
+  const dateMs = /^[A-Z][a-z]{2,8},? /.test(text) ? Date.parse(text) : NaN;
+  const seconds = /^\d+$/.test(text) ? Number(text) : (dateMs - nowMs) / 1000;
   return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 0), 300) : undefined;
 }

@@ -82,7 +82,8 @@ const checks: Checks<OidcOptions> = {
 /** Any OpenID Connect provider, by discovery. */
 export function oidc(options: OidcOptions): Provider {
   const problems: ConfigProblem[] = checkOptions('provider', options, checks);
-  if (problems.length === 0 && options.clientSecret === undefined && options.clientAuthentication === undefined) {
+  const isObject = !problems.some(({ path }) => path === 'provider');
+  if (isObject && options.clientSecret === undefined && options.clientAuthentication === undefined) {
     problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
   }
   // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
@@ -90,6 +91,7 @@ export function oidc(options: OidcOptions): Provider {
   const { issuer = '', clientId = '', clientSecret = '', clientAuthentication, resource, reuse = 'strict' } = given;
   const { scope = 'openid profile email offline_access', accessToken = 'auto' } = given;
   const audience = given.audience ?? resource;
+  const audiences = audience === undefined ? undefined : [audience].flat();
   const algorithms = given.algorithms && [...given.algorithms];
   const authorizationParameters = { ...given.authorizationParameters };
   const client: oauth4webapi.Client = { client_id: clientId };
@@ -172,8 +174,8 @@ export function oidc(options: OidcOptions): Provider {
         keysUrl,
         algorithms: algorithms ?? (named.length ? named : ['RS256']),
         issuer: [as.issuer],
-        audience: audience === undefined ? undefined : [audience].flat(),
-        issuedToUs: (claims) => issuedTo(clientId, claims, audience === undefined),
+        audience: audiences,
+        issuedToUs: (claims) => issuedTo(clientId, claims, audiences === undefined),
       };
     },
 
