@@ -50,9 +50,19 @@ export function sessionActions(config: Config): SessionOperations {
 
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
-      const payload = establish(config, tokens);
       const previous = RequestSession.standingOf(session).payload;
-      const check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+      let payload = establish(config, tokens);
+      let check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+      if (check.verdict === 'expired' && payload.refreshToken !== undefined) {
+        // From a migration, say. What the refresh token is worth, the provider knows.
+        const renewal = await renewSession(config, payload);
+        if (renewal.kind === 'refreshed') {
+          payload = renewal.payload;
+          check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+        } else if (renewal.kind !== 'terminal') {
+          check = { verdict: 'unknown' };
+        }
+      }
       if (check.verdict === 'invalid' || check.verdict === 'expired') {
         reportRejected(config, check);
         throw new SessionError(
@@ -131,7 +141,7 @@ export function keepSession(
 ): SessionError | undefined {
   const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each));
   const stillWanted = () => !config.coordinator.hasEnded(names) && !successorOf(config, payload);
-  const written = writeSeal(exchange, config.transport, sealed, stillWanted);
+  const written = writeSeal(exchange, config.transport, sealed, { stillWanted, rotated: previous !== undefined });
   if (written) {
     config.emit('written', { sessionId: idOf(payload), ...written });
     return undefined;

@@ -178,12 +178,12 @@ async function renewUnlessEnded(config: Config, payload: SessionPayload, request
   if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
   if (await hasEndedAnywhere(config, payload)) return { kind: 'terminal', reason: 'session_revoked' };
   const renewal = await renew(config.renewal, { ...payload, refreshToken }, request);
-  if (renewal.kind === 'refreshed' && (await hasEndedAnywhere(config, payload, renewal.payload))) {
-    // Signed out while this was under way: the new tokens are nobody's.
-    void revoke(config, renewal.payload);
-    return { kind: 'terminal', reason: 'session_revoked' };
-  }
-  return renewal;
+  if (renewal.kind !== 'refreshed' && renewal.kind !== 'terminal') return renewal;
+  const next = renewal.kind === 'refreshed' ? [renewal.payload] : [];
+  if (!(await hasEndedAnywhere(config, payload, ...next))) return renewal;
+  // Signed out or replaced while this was under way: new tokens are nobody's, and no cookie is to be cleared.
+  for (const each of next) void revoke(config, each);
+  return { kind: 'terminal', reason: 'session_revoked' };
 }
 
 /** Whether one of these was signed out, here or elsewhere in the fleet. */

@@ -160,8 +160,8 @@ async function acceptRenewal(
   const { config } = visit;
   const { payload, sealed, source } = renewal;
   keepSession(config, visit, payload, sealed, previous);
-  // A successor that was remembered for a while may have expired in turn. A new one that has, is a wrong clock.
-  if (source === 'remembered' && hops < maxHops) {
+  // A successor that was kept for a while may have expired in turn. A new one that has, is a wrong clock.
+  if ((source === 'remembered' || source === 'fleet') && hops < maxHops) {
     const check = await checkAccessToken(config.provider, payload, config);
     if (check.verdict === 'expired') return renewExpired(visit, payload, check, hops + 1);
   }

@@ -46,8 +46,11 @@ function decode(value: string): string {
 const maxCookieBytes = 4_096;
 // iron-session reads and writes as many pieces.
 const maxPieces = 4;
-// The next request brings them all in one `Cookie` header, of which nginx takes 8 KiB, with whatever else is in it.
+// The next request brings them all in one `Cookie` header, with whatever else is in it. What the app asks to be written
+// is to fit behind nginx, which takes 8 KiB; tokens that the provider has rotated are not given up while Node takes them,
+// which is up to 16 KiB.
 const maxTotalBytes = 7_680;
+const maxRotatedBytes = 12_288;
 
 /**
  * What a request's cookies may have been written as: each value of the name, then the value that was split into
@@ -68,7 +71,7 @@ export function sealCandidates(header: string | undefined, name: string): string
 
 /**
  * The `Set-Cookie` headers for a seal: one cookie, or pieces of it where a browser would drop one so long without a
- * word. With them go removals of what the browser has of another length.
+ * word. With them go removals of what the browser has of another length. What has come in may go out again.
  *
  * @returns undefined when it is larger than what servers take back
  */
@@ -76,6 +79,7 @@ export function setSeal(
   seal: string,
   settings: CookieSettings,
   requestCookies: string | undefined,
+  rotated = false,
 ): SetCookie[] | undefined {
   const value = encodeURIComponent(seal);
   const whole = setCookie(value, settings);
@@ -83,7 +87,11 @@ export function setSeal(
   if (whole.length <= maxCookieBytes) {
     return [{ name: settings.name, header: whole }, ...clearPresent(names, settings, requestCookies)];
   }
-  if (value.length > maxTotalBytes) return undefined;
+  const broughtBytes = Math.max(
+    0,
+    ...sealCandidates(requestCookies, settings.name).map((each) => encodeURIComponent(each).length),
+  );
+  if (value.length > Math.max(broughtBytes, rotated ? maxRotatedBytes : maxTotalBytes)) return undefined;
   const room = maxCookieBytes - setCookie('', { ...settings, name: names[0] ?? '' }).length;
   const pieces = split(value, room);
   if (pieces.length > maxPieces) return undefined;

@@ -42,13 +42,13 @@ export function writeSeal(
   { req, res }: Exchange,
   settings: TransportSettings,
   seal: string,
-  stillWanted: () => boolean,
+  { stillWanted, rotated }: { stillWanted: () => boolean; rotated: boolean },
 ): { bytes: number; pieces: number } | undefined {
   if (sentHeader(req, settings.header) !== undefined) {
     keepHeader(res, settings, seal, stillWanted);
     return { bytes: seal.length, pieces: 1 };
   }
-  const cookies = setSeal(seal, settings.cookie, req.headers.cookie);
+  const cookies = setSeal(seal, settings.cookie, req.headers.cookie, rotated);
   if (!cookies) return undefined;
   keepCookies(res, settings, 'session', [...cookies, ...clearLegacy(req, settings)], stillWanted);
   const written = cookies.filter(({ header }) => !header.includes('; Max-Age=0'));

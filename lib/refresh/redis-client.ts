@@ -53,7 +53,12 @@ export function withinTime(
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(new RedisAway());
+        // Where this process was too busy to read an answer that has come, it gets to read it first.
+        setImmediate(() =>
+          setImmediate(() => {
+            reject(new RedisAway());
+          }),
+        );
       }, timeoutMs);
     });
     try {

@@ -47,6 +47,9 @@ const release = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call
 const prolong =
   "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0";
 
+// How often the new tokens are offered to a Redis that is away.
+const publishAgainMs = 500;
+
 // How often a process looks whether another has finished.
 const pollMs = 40;
 
@@ -65,7 +68,8 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
   const { client, prefix = 'sealed-session:', leaseMs = 5_000, timeoutMs = 100, maxSessions = 10_000 } = options;
 
   const listeners = new Set<(scope: 'process' | 'fleet') => void>();
-  const ask = withinTime(commandOf(client), timeoutMs, (scope) => {
+  const command = commandOf(client);
+  const ask = withinTime(command, timeoutMs, (scope) => {
     for (const listener of listeners) listener(scope);
   });
   const local = singleFlight({ maxSessions });
@@ -85,7 +89,7 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
 
     for (;;) {
       const lease = await acquire(ticket, owner);
-      if (lease === 'unknown') return isLedElsewhere(ticket) ? passing(ticket) : own();
+      if (lease === 'unknown') return isLedElsewhere(ticket) ? passing(ticket) : ownAndTell(ticket, own);
       // Looked at under the lease, or while another has it: what is published before it is given up is not missed.
       const done = unseal(ticket, await ask(doneKey(ticket), ['GET', doneKey(ticket)]).catch(() => undefined));
       if (done) {
@@ -103,7 +107,9 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
   async function acquire(ticket: Ticket, owner: string): Promise<'ours' | "another's" | 'unknown'> {
     const key = leaseKey(ticket);
     // A command that we gave up may still arrive, and would leave a lease that nobody leads under.
-    const tooLate = () => void giveUp(ticket, owner);
+    const tooLate = () => {
+      command(key, ['EVAL', release, '1', key, owner]).catch(() => undefined);
+    };
     try {
       return (await ask(key, ['SET', key, owner, 'PX', String(leaseMs), 'NX'], tooLate)) === 'OK'
         ? 'ours'
@@ -115,6 +121,13 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
 
   function isLedElsewhere({ key }: Ticket): boolean {
     return (ledElsewhere.get(key) ?? 0) > Date.now();
+  }
+
+  /** Without Redis. Should it come back soon, the others learn that the token is spent. */
+  async function ownAndTell(ticket: Ticket, own: () => Promise<Led>): Promise<Led> {
+    const led = await own();
+    void publish(ticket, led);
+    return led;
   }
 
   async function underLease(ticket: Ticket, owner: string, own: () => Promise<Led>): Promise<Led> {
@@ -139,14 +152,15 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
     const key = doneKey(ticket);
     const lastsMs = kind === 'terminal' ? terminalMs : Math.max(ticket.graceMs, unclaimedMs);
     const record = seal(ticket, led);
-    for (let attempt = 1; attempt <= 5; attempt += 1) {
+    const giveUpMs = Date.now() + Math.min(lastsMs, ticket.graceMs);
+    do {
       try {
         await ask(key, ['SET', key, record, 'PX', String(lastsMs)]);
         return;
       } catch {
-        await sleep(attempt * 300, undefined, { ref: false });
+        await sleep(publishAgainMs, undefined, { ref: false });
       }
-    }
+    } while (Date.now() < giveUpMs);
   }
 
   async function giveUp(ticket: Ticket, owner: string): Promise<void> {

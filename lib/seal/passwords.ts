@@ -27,8 +27,8 @@ export const passwordCheck: Check = (value) => {
   }
   const entries = Object.entries(value);
   if (entries.length === 0) return `${wanted} an empty map was given.`;
-  const wrongId = entries.find(([id]) => !/^[1-9]\d{0,8}$/.test(id));
-  if (wrongId) return 'must have whole numbers from 1 as its ids: the highest one seals.';
+  const wrongId = entries.find(([id]) => !/^(0|[1-9]\d{0,8})$/.test(id));
+  if (wrongId) return 'must have whole numbers as its ids: the highest one seals.';
   const tooShort = entries.find(([, password]) => !longEnough(password));
   return tooShort && `${wanted} ${kind(tooShort[1])} was given for id ${tooShort[0]}.`;
 };

@@ -74,6 +74,8 @@ export async function checkAccessToken(
       },
     );
     if (!issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
+    // jose asks that `sub` is there, not what it is.
+    if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'about nobody');
     // A token of one user's beside the profile of another: neither is to be believed.
     if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
     return {

@@ -1,0 +1,366 @@
+import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
+
+import { describe, expect, it } from '@jest/globals';
+import {
+  type SignInRequest,
+  type SessionPayload,
+  withSession,
+  workos,
+  type WorkosOptions,
+} from 'express-sealed-session';
+import fc from 'fast-check';
+
+const options = { clientId: 'client_01', apiKey: 'sk_test_a2b3c4' };
+const provider = workos(options);
+
+const pathsOf = (given: unknown) => (workos(given as WorkosOptions).problems ?? []).map(({ path }) => path).sort();
+const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const jwt = (claims: object) => `${base64url({ alg: 'RS256' })}.${base64url(claims)}.c2ln`;
+const bodyOf = async (request: Promise<{ body: string }>) => JSON.parse((await request).body) as unknown;
+
+describe('the options', () => {
+  it.each<[string[], unknown]>([
+    [['provider'], undefined],
+    [['provider'], null],
+    [['provider'], 'sk_test_01'],
+    [['provider'], [options]],
+    [['provider.apiKey', 'provider.clientId'], {}],
+    [['provider.apiKey', 'provider.clientId'], { clientId: '', apiKey: '' }],
+    [['provider.apiKey'], { clientId: 'client_01', apiKey: undefined }],
+    [['provider.clientId'], { ...options, clientId: 1 }],
+    [['provider.issuer'], { ...options, issuer: '' }],
+    [['provider.issuer'], { ...options, issuer: [] }],
+    [['provider.issuer'], { ...options, issuer: ['https://a.example', ''] }],
+    [['provider.issuer'], { ...options, issuer: null }],
+    [['provider.issuer'], { ...options, issuer: false }],
+    [['provider.audience'], { ...options, audience: [] }],
+    [['provider.audience'], { ...options, audience: [1] }],
+    [['provider.clientSecret'], { ...options, clientSecret: 'a' }],
+    [
+      ['provider.apiKey', 'provider.audience', 'provider.baseUrl', 'provider.clientId', 'provider.issuer'],
+      { clientId: '', apiKey: '', baseUrl: '', issuer: '', audience: '' },
+    ],
+  ])('have problems at %j', (paths, given) => {
+    expect(pathsOf(given)).toEqual(paths);
+  });
+
+  it('never make it throw, and are reported by withSession', () => {
+    const bad = workos({ clientId: undefined, apiKey: undefined });
+    expect(() => withSession({ provider: bad, password: 'p'.repeat(32) })).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_CONFIG', problems: bad.problems }),
+    );
+  });
+
+  it.each([
+    'https://api.workos.com',
+    'https://auth.example.com/',
+    'http://localhost:3000',
+    'http://127.0.0.1:1',
+    'http://127.8.9.1',
+    'http://[::1]:3000',
+    'http://LOCALHOST',
+  ])('take the base URL %s', (baseUrl) => {
+    expect(pathsOf({ ...options, baseUrl })).toEqual([]);
+  });
+
+  it.each([
+    '',
+    'api.workos.com',
+    '//api.workos.com',
+    'http://api.workos.com',
+    'http://localhost.evil.example',
+    'http://127.0.0.1.evil.example',
+    'http://evil.example#localhost',
+    'http://localhost@evil.example',
+    'http://0.0.0.0',
+    'http://10.0.0.1',
+    'http://[::2]',
+    'http://[::ffff:10.0.0.1]',
+    'http://notlocalhost',
+    'ftp://localhost',
+    'file:///etc/passwd',
+    'https://user:pass@api.workos.com',
+    'https://api.workos.com#part',
+    null,
+    1,
+  ])('refuse the base URL %s', (baseUrl) => {
+    expect(pathsOf({ ...options, baseUrl })).toEqual(['provider.baseUrl']);
+  });
+
+  it('are read once: what becomes of them later has no effect', async () => {
+    const issuer = ['https://auth.example.com'];
+    const audience = ['api'];
+    const given = { ...options, baseUrl: 'https://auth.example.com', issuer, audience };
+    const made = workos(given);
+    issuer.push('https://evil.example');
+    audience.push('other');
+    Object.assign(given, { clientId: 'client_99', apiKey: 'sk_test_99', baseUrl: 'https://evil.example' });
+
+    const rules = await made.accessTokenRules();
+    expect(rules).toMatchObject({
+      keysUrl: 'https://auth.example.com/sso/jwks/client_01',
+      issuer: ['https://auth.example.com'],
+      audience: ['api'],
+    });
+    const request = await made.refreshRequest({ refreshToken: 'rt_1' });
+    expect(request.url).toBe('https://auth.example.com/user_management/authenticate');
+    expect(request.body).toContain(options.apiKey);
+  });
+});
+
+describe('the provider', () => {
+  it('is known by its base URL and client, and cannot be changed', () => {
+    expect(provider).toMatchObject({ name: 'workos', cookieName: 'wos-session', reuse: 'idempotent', problems: [] });
+    const ids = [
+      provider,
+      workos({ ...options, clientId: 'client_02' }),
+      workos({ ...options, baseUrl: 'https://a.example' }),
+    ];
+    expect(new Set(ids.map(({ id }) => id)).size).toBe(3);
+    expect(workos({ ...options, apiKey: 'sk_other' }).id).toBe(provider.id);
+    expect(Object.isFrozen(provider)).toBe(true);
+  });
+
+  it('keeps the key out of JSON and of what is logged', () => {
+    expect(inspect(provider, { depth: Infinity, showHidden: true }) + JSON.stringify(provider)).not.toContain('a2b3c4');
+  });
+});
+
+describe('an access token', () => {
+  it('may come from every issuer that WorkOS mints, and from no other', async () => {
+    const { issuer, keysUrl, algorithms, audience } = await provider.accessTokenRules();
+    expect([...issuer].sort()).toEqual([
+      'https://api.workos.com',
+      'https://api.workos.com/',
+      'https://api.workos.com/convex/client_01',
+      'https://api.workos.com/sso/client_01',
+      'https://api.workos.com/user_management/client_01',
+    ]);
+    expect(keysUrl).toBe('https://api.workos.com/sso/jwks/client_01');
+    expect(algorithms).toEqual(['RS256']);
+    expect(audience).toBeUndefined();
+  });
+
+  it('may come from the issuers of another base URL, however it is written', async () => {
+    for (const baseUrl of ['https://auth.example.com', 'https://auth.example.com/', 'https://auth.example.com//']) {
+      const { issuer, keysUrl } = await workos({ ...options, baseUrl }).accessTokenRules();
+      expect(issuer).toContain('https://auth.example.com/user_management/client_01');
+      expect(issuer.every((each) => each.startsWith('https://auth.example.com'))).toBe(true);
+      expect(keysUrl).toBe('https://auth.example.com/sso/jwks/client_01');
+    }
+  });
+
+  it.each([
+    ['https://auth.example.com', ['https://auth.example.com']],
+    [
+      ['https://a.example', 'https://b.example'],
+      ['https://a.example', 'https://b.example'],
+    ],
+  ])('may come from no one but %j when the options say so', async (issuer, expected) => {
+    expect((await workos({ ...options, issuer }).accessTokenRules()).issuer).toEqual(expected);
+  });
+
+  it.each([
+    ['api', ['api']],
+    [
+      ['api', 'other'],
+      ['api', 'other'],
+    ],
+  ])('is for %j when the options say so', async (audience, expected) => {
+    expect((await workos({ ...options, audience }).accessTokenRules()).audience).toEqual(expected);
+  });
+
+  it.each<[boolean, Record<string, unknown>]>([
+    [true, {}],
+    [true, { client_id: 'client_01' }],
+    [false, { client_id: 'client_02' }],
+    [false, { client_id: ['client_01'] }],
+    [false, { client_id: null }],
+    [false, { client_id: '' }],
+    [false, { client_id: 'CLIENT_01' }],
+  ])('is issued to us: %s with %j', async (expected, claims) => {
+    expect((await provider.accessTokenRules()).issuedToUs(claims)).toBe(expected);
+  });
+
+  it('is never opaque: one that cannot be verified is not believed', () => {
+    for (const token of ['', 'opaque', 'a.b.c']) expect(provider.isOpaque(token)).toBe(false);
+  });
+});
+
+describe('the end of a session', () => {
+  it.each([
+    ['invalid_grant', { error: 'invalid_grant', error_description: 'Session has ended.' }],
+    ['sso_required', { error: 'sso_required', connection_ids: ['conn_01'] }],
+    ['mfa_enrollment', { code: 'mfa_enrollment', message: 'The user must enroll in MFA.' }],
+    [undefined, {}],
+    [undefined, { error: 'invalid_client' }],
+    [undefined, { error: 'unauthorized_client' }],
+    [undefined, { error: 'unsupported_grant_type' }],
+    [undefined, { error: 'temporarily_unavailable' }],
+    [undefined, { code: 'organization_selection_required' }],
+    [undefined, { code: 'too_many_requests' }],
+    [undefined, { error: 'Forbidden', message: 'invalid_grant' }],
+    [undefined, { message: 'invalid_grant', error_description: 'sso_required' }],
+    [undefined, { error: ' invalid_grant' }],
+    [undefined, { error: 'INVALID_GRANT' }],
+    [undefined, { error: ['invalid_grant'] }],
+    [undefined, { error: { code: 'invalid_grant' } }],
+    [undefined, { error: 400, code: null }],
+    [undefined, { error: 'session_revoked' }],
+  ])('is %s in %j', (reason, answer) => {
+    expect(provider.terminalReason(answer)).toBe(reason);
+  });
+});
+
+describe('a refresh', () => {
+  it('sends the grant, the client and its key, and nothing else', async () => {
+    const { url, headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1', organizationId: undefined });
+    expect(url).toBe('https://api.workos.com/user_management/authenticate');
+    expect(headers).toEqual({
+      'content-type': 'application/json',
+      accept: 'application/json',
+      authorization: `Bearer ${options.apiKey}`,
+    });
+    expect(JSON.parse(body)).toEqual({
+      client_id: 'client_01',
+      client_secret: options.apiKey,
+      grant_type: 'refresh_token',
+      refresh_token: 'rt_1',
+    });
+  });
+
+  it('asks for the organization when there is one', async () => {
+    expect(await bodyOf(provider.refreshRequest({ refreshToken: 'rt_1', organizationId: 'org_01' }))).toEqual({
+      client_id: 'client_01',
+      client_secret: options.apiKey,
+      grant_type: 'refresh_token',
+      refresh_token: 'rt_1',
+      organization_id: 'org_01',
+    });
+  });
+
+  it.each<[string | undefined, Partial<SessionPayload>]>([
+    [undefined, {}],
+    ['org_01', { organizationId: 'org_01' }],
+    ['org_02', { accessToken: jwt({ org_id: 'org_02' }) }],
+    ['org_01', { organizationId: 'org_01', accessToken: jwt({ org_id: 'org_02' }) }],
+    [undefined, { accessToken: jwt({ org_id: '' }) }],
+    [undefined, { accessToken: jwt({ org_id: ['org_02'] }) }],
+    [undefined, { accessToken: 'not.a.token' }],
+    [undefined, { accessToken: '' }],
+  ])('stays in %s', (organizationId, payload) => {
+    expect(provider.organizationOf({ accessToken: jwt({}), ...payload })).toBe(organizationId);
+  });
+
+  const previous = { accessToken: 'a.b.c', user: { id: 'user_01' } };
+  const read = (answer: object, before: SessionPayload = previous) =>
+    // An answer may be refused at once or later; for who waits for it that is the same.
+    Promise.resolve().then(() => provider.readRefresh(answer as Record<string, unknown>, before));
+
+  it('reads the answer, the user under the names of the JavaScript packages', async () => {
+    const tokens = await read({
+      access_token: 'at_2',
+      refresh_token: 'rt_2',
+      organization_id: 'org_01',
+      authentication_method: 'Impersonation',
+      impersonator: { email: 'admin@example.com', reason: null },
+      user: {
+        object: 'user',
+        id: 'user_01',
+        first_name: 'Ada',
+        profile_picture_url: null,
+        metadata: { snake_key: 'x' },
+      },
+      sealed_session: 'Fe26.2*1*…',
+    });
+    expect(tokens).toEqual({
+      accessToken: 'at_2',
+      refreshToken: 'rt_2',
+      organizationId: 'org_01',
+      authenticationMethod: 'Impersonation',
+      impersonator: { email: 'admin@example.com', reason: null },
+      user: { object: 'user', id: 'user_01', firstName: 'Ada', profilePictureUrl: null, metadata: { snake_key: 'x' } },
+    });
+  });
+
+  it.each([{}, { access_token: '' }, { access_token: null }, { access_token: 1 }, { refresh_token: 'rt_2' }])(
+    'does not take half an answer: %j',
+    async (answer) => {
+      expect(await read(answer)).toBeUndefined();
+    },
+  );
+
+  it.each([
+    ['no user', { user: undefined }],
+    ['a user without an id', { user: { email: 'a@example.com' } }],
+    ['a user that is a list', { user: ['user_01'] }],
+    ['an impersonator without an address', { impersonator: { reason: 'support' } }],
+    ['numbers where strings are due', { organization_id: 1, refresh_token: 2, authentication_method: 3 }],
+  ])('leaves out what is not as it should be: %s', async (_, answer) => {
+    expect(await read({ access_token: 'at_2', ...answer })).toEqual({ accessToken: 'at_2' });
+  });
+
+  it('refuses an answer about another user', async () => {
+    const answer = { access_token: 'at_2', user: { id: 'user_02' } };
+    await expect(read(answer)).rejects.toMatchObject({ reason: 'provider_misconfigured' });
+    expect(await read(answer, { accessToken: 'a.b.c' })).toMatchObject({ user: { id: 'user_02' } });
+  });
+
+  it('reads any JSON without breaking', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.dictionary(fc.string(), fc.jsonValue()), fc.jsonValue(), async (answer, user) => {
+        const tokens = await provider.readSignIn({ access_token: 'at_2', ...answer, user }, {} as SignInRequest);
+        expect(tokens?.user === undefined || typeof tokens.user.id === 'string').toBe(true);
+      }),
+    );
+  });
+});
+
+describe('a sign-in', () => {
+  const request: SignInRequest = {
+    redirectUri: 'https://app.example.com/callback?a=b&c',
+    state: 'state & more',
+    nonce: 'nonce',
+    codeVerifier: 'v'.repeat(43),
+  };
+
+  it('begins at WorkOS, with a challenge for which only we have the verifier', async () => {
+    const url = new URL(await provider.authorizationUrl(request));
+    expect(url.origin + url.pathname).toBe('https://api.workos.com/user_management/authorize');
+    expect(Object.fromEntries(url.searchParams)).toEqual({
+      client_id: 'client_01',
+      redirect_uri: request.redirectUri,
+      response_type: 'code',
+      provider: 'authkit',
+      state: request.state,
+      code_challenge: createHash('sha256').update(request.codeVerifier).digest('base64url'),
+      code_challenge_method: 'S256',
+    });
+    expect(url.href).not.toContain(options.apiKey);
+  });
+
+  it('exchanges the code, and nothing else of what came back', async () => {
+    const callback = new URLSearchParams({ code: 'code_01', state: 'x', client_id: 'evil', grant_type: 'password' });
+    expect(await bodyOf(provider.codeRequest(callback, request))).toEqual({
+      client_id: 'client_01',
+      client_secret: options.apiKey,
+      grant_type: 'authorization_code',
+      code: 'code_01',
+      code_verifier: request.codeVerifier,
+    });
+  });
+});
+
+describe('a sign-out', () => {
+  it.each([
+    [undefined, undefined, undefined],
+    [undefined, undefined, 'https://app.example.com/'],
+    ['?session_id=session_01', 'session_01', undefined],
+    ['?session_id=session_01&return_to=https%3A%2F%2Fapp.example.com%2F', 'session_01', 'https://app.example.com/'],
+    ['?session_id=a%26return_to%3Dhttps%3A%2F%2Fevil.example', 'a&return_to=https://evil.example', undefined],
+  ])('goes to %s', async (query, sessionId, returnTo) => {
+    const url = query === undefined ? undefined : `https://api.workos.com/user_management/sessions/logout${query}`;
+    expect(await provider.logoutUrl({ sessionId, returnTo })).toBe(url);
+  });
+});
