@@ -51,13 +51,16 @@ export type EventCallbacks = {
 
 export type Emit = <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
 
-const emitters = new WeakMap<EventCallbacks, Emit>();
-const noCallbacks: EventCallbacks = {};
+const emitters = new WeakMap<object, Emit>();
 
-/** One emitter for each set of callbacks, so that the middlewares of one app tell a thing once between them. */
-export function emitterFor(callbacks: EventCallbacks = noCallbacks): Emit {
-  const emit = emitters.get(callbacks) ?? emitter({ ...callbacks });
-  emitters.set(callbacks, emit);
+/**
+ * One emitter for the middlewares of an app, so that they tell a thing once between them: they share their callbacks,
+ * or without any their provider.
+ */
+export function emitterFor(callbacks: EventCallbacks | undefined, provider: object): Emit {
+  const shared = callbacks ?? provider;
+  const emit = emitters.get(shared) ?? emitter({ ...callbacks });
+  emitters.set(shared, emit);
   return emit;
 }
 

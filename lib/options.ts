@@ -329,7 +329,11 @@ function methods(value: unknown, ...names: string[]): string | undefined {
 
 /** What is wrong with a rule, by option path. */
 export function checkRule(at: string, rule: unknown): ConfigProblem[] {
-  return checkOptions(at, rule, ruleChecks);
+  const problems = checkOptions(at, rule, ruleChecks);
+  if (typeof rule !== 'object' || rule === null) return problems;
+  // A misspelt variable would be no demand at all, and let everyone in who is signed in.
+  const undemanding = Object.entries(rule).filter(([, demand]) => demand === undefined);
+  return [...problems, ...undemanding.map(([name]) => ({ path: `${at}.${name}`, message: 'must not be undefined.' }))];
 }
 
 /**
@@ -346,7 +350,7 @@ export function resolveOptions(options: SessionOptions): Config {
   const sealer = options.sealer ?? ironSealer();
   const coordinator = refresh.coordinator ?? processCoordinator;
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
-  const emit = emitterFor(options.events);
+  const emit = emitterFor(options.events, provider);
   const absoluteMs = (options.absoluteSeconds ?? Infinity) * 1000;
   const idleMs = (options.idleSeconds ?? Infinity) * 1000;
   const pickUser = userPicker(options.pickUser);

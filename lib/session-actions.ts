@@ -73,10 +73,10 @@ export function sessionActions(config: Config): SessionOperations {
       }
       const sealed = await config.renewal.seal(payload);
       assertOpen(exchange, 'signIn');
-      // A late reply of the old session's must not take the place of the new one.
-      if (previous) await config.coordinator.end(replacedNames(config, previous, payload));
       const tooLarge = keepSession(config, exchange, payload, sealed);
       if (tooLarge) throw tooLarge;
+      // A late reply of the old session's must not take the place of the new one.
+      if (previous) await config.coordinator.end(replacedNames(config, previous, payload));
       RequestSession.stand(
         session,
         check.verdict === 'valid'

@@ -47,7 +47,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
   const redirectUri = baseUrl + callbackPath;
   const readCookies = cookieParser();
 
-  async function logIn(res: ServerResponse, query: URLSearchParams): Promise<void> {
+  async function logIn(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
     const oauth = await import('oauth4webapi');
     const flow: Flow = {
       state: oauth.generateRandomState(),
@@ -59,7 +59,10 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     const url = await config.provider.authorizationUrl({ ...flow, redirectUri }).catch(unavailable);
     const cookie = flowCookie(config, flow.state);
     const sealed = await config.sealer.seal(flow, config.passwords);
-    keepFlow(res, { name: cookie.name, header: setCookie(encodeURIComponent(sealed), cookie) });
+    keepCookies(res, config.transport, 'flow', [
+      { name: cookie.name, header: setCookie(encodeURIComponent(sealed), cookie) },
+      ...abandonedFlows(config, req),
+    ]);
     redirect(res, url);
   }
 
@@ -70,13 +73,14 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     // would put the visitor into somebody else's session.
     if (flow?.state !== query.get('state'))
       throw signInFailed('This sign-in was not begun in this browser, or too long ago.');
-    keepFlow(res, { name: cookie.name, header: clearCookie(cookie) });
     // The provider's text is not ours to show: it can be anybody's who can make a link.
     if (query.has('error')) throw signInFailed('The provider did not sign you in.');
 
     const request = { ...flow, redirectUri };
     const tokens = await exchangeCode(query, request);
     await getSession(req).signIn(tokens);
+    // Only now: until then a reload may try again.
+    keepCookies(res, config.transport, 'flow', [{ name: cookie.name, header: clearCookie(cookie) }]);
     redirect(res, flow.returnTo);
   }
 
@@ -111,10 +115,6 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     redirect(res, url ?? afterSignOut);
   }
 
-  function keepFlow(res: ServerResponse, cookie: SetCookie): void {
-    keepCookies(res, config.transport, 'flow', [cookie]);
-  }
-
   async function readFlow(req: IncomingMessage, res: ServerResponse, name: string): Promise<Flow | undefined> {
     await new Promise<void>((resolve) => {
       readCookies(req as never, res as never, () => {
@@ -129,7 +129,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
 
   return function sessionRoutesMiddleware(req, res, next) {
     offerSignIn(req, loginPath);
-    const [path = '', search] = (req.url ?? '/').split('?', 2);
+    const [, path = '', search = ''] = /^([^?]*)\??(.*)$/s.exec(req.url ?? '/') ?? [];
     const isRoute = path === loginPath || path === callbackPath || path === logoutPath;
     if (!isRoute || (req.method !== 'GET' && !(req.method === 'POST' && path === logoutPath))) {
       next();
@@ -145,13 +145,15 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     const query = new URLSearchParams(search);
     const work =
       path === loginPath
-        ? logIn(res, query)
+        ? logIn(req, res, query)
         : path === callbackPath
           ? callBack(req, res, query)
           : isCrossSite(req, baseUrl)
             ? Promise.reject(signOutRefused())
             : logOut(req, res);
     work.catch((error: unknown) => {
+      // Also for an error handler that does not look at `error.headers`.
+      if (error instanceof SessionUnavailableError) res.setHeader('Retry-After', error.retryAfterSeconds);
       process.nextTick(next, error);
     });
   };
@@ -166,6 +168,19 @@ function flowCookie({ transport: { cookie } }: Config, state: string): CookieSet
     sameSite: cookie.sameSite === 'none' ? 'none' : 'lax',
     maxAge: flowSeconds,
   };
+}
+
+// A browser that begins to sign in again and again would at last send more cookies than a server takes.
+const maxFlows = 5;
+
+/** Removals for what sign-ins have left behind that were not ended, once there are too many. */
+function abandonedFlows({ transport: { cookie } }: Config, { headers }: IncomingMessage): SetCookie[] {
+  const prefix = `${cookie.name}-flow-`;
+  const names = (headers.cookie ?? '').split(';').map((pair) => pair.split('=', 1)[0]?.trim() ?? '');
+  const flows = new Set(
+    names.filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length))),
+  );
+  return flows.size < maxFlows ? [] : [...flows].map((name) => ({ name, header: clearCookie({ ...cookie, name }) }));
 }
 
 function isFlow(value: unknown): value is Flow {

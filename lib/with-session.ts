@@ -35,6 +35,7 @@ export function withSession(options: SessionOptions): Middleware {
   const config = resolveOptions(options);
   const actions = sessionActions(config);
   const guard = config.required && requireSession(config.required);
+  const origin = `${config.provider.id} ${config.transport.cookie.name}`;
 
   return function sessionMiddleware(req, res, next) {
     const pass: Next = (error) => {
@@ -42,15 +43,17 @@ export function withSession(options: SessionOptions): Middleware {
       else guard(req, res, next);
     };
     const arrive = (standing: Standing) => {
-      attachSession(req, config.property, new RequestSession(standing, actions, { req, res }));
+      attachSession(req, config.property, new RequestSession(standing, actions, { req, res }, origin));
       if (standing.signedIn) keepPrivate(res, config.transport);
       pass(refusal(config, res, standing));
     };
 
     let seals: string[];
     try {
-      if (attachedSession(req, config.property)) {
-        // Mounted twice, the work is done once; a guard asks all the same.
+      const attached = attachedSession(req, config.property, origin);
+      if (attached) {
+        // Mounted twice, the work is done once; a guard asks all the same, and asks this session.
+        attachSession(req, config.property, attached);
         pass();
         return;
       }

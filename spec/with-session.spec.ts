@@ -148,6 +148,19 @@ describe.each(frameworks)('on $name', (framework) => {
     expect(server.refreshCount).toBe(before + 1);
   });
 
+  it('never takes the session of another client for its own', async () => {
+    const other = workosOptions(server, { required: true, cookie: { name: 'admin' } });
+    const two = await framework.listen((each) => {
+      each.use(withSession(workosOptions(server)));
+      each.use(withSession(other));
+      answerSession(each);
+    });
+    open.push(two);
+    const { sealed } = await sealedSession(server);
+    const page = await createBrowser(two.url).get('/', cookieHeader(sealed));
+    expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_PROPERTY_TAKEN' }]);
+  });
+
   it('never takes a foreign `req.session` for its own', async () => {
     const foreign = await framework.listen((each) => {
       each.use((req, _res, next) => {

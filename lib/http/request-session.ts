@@ -94,15 +94,18 @@ export class RequestSession {
   #data: Record<string, unknown> | undefined;
   readonly #operations: SessionOperations;
   readonly #exchange: Exchange;
+  readonly #origin: string;
 
-  constructor(standing: Standing, operations: SessionOperations, exchange: Exchange) {
+  constructor(standing: Standing, operations: SessionOperations, exchange: Exchange, origin: string) {
     this.#operations = operations;
+    this.#origin = origin;
     this.#exchange = exchange;
     this.#stand(standing);
   }
 
-  static is(value: unknown): value is RequestSession {
-    return typeof value === 'object' && value !== null && #standing in value;
+  /** Whether this is a session of ours that came from there: of the same provider, client and cookie. */
+  static isFrom(origin: string, value: unknown): value is RequestSession {
+    return typeof value === 'object' && value !== null && #standing in value && value.#origin === origin;
   }
 
   static standingOf(session: RequestSession): Standing {
@@ -172,16 +175,17 @@ interface Marked {
 }
 
 /** The session that is ours on this request under this property, if there is one already. */
-export function attachedSession(req: IncomingMessage, property: string): RequestSession | undefined {
+export function attachedSession(req: IncomingMessage, property: string, origin: string): RequestSession | undefined {
   const value = (req as unknown as Record<string, unknown>)[property];
   if (value === undefined || value === null) return undefined;
-  if (RequestSession.is(value)) return value;
-  // Whatever it is, it was not verified by us. Taking it for a session would let anyone in.
+  if (RequestSession.isFrom(origin, value)) return value;
+  // Whatever it is, it was not verified by us, or by another set of options: taking it for a session would let in
+  // anyone, or the users of another client.
   throw new SessionConfigError(
     [
       {
         path: 'property',
-        message: `must be changed: something else (express-session?) has already put a "${property}" on the request.`,
+        message: `must be changed: something else (express-session? withSession with other options?) has already put a "${property}" on the request.`,
       },
     ],
     'ERR_SESSION_PROPERTY_TAKEN',

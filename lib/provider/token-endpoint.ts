@@ -61,7 +61,10 @@ export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendO
         maxRetryAfter: 2_000,
         enforceRetryRules: true,
         calculateDelay: ({ computedValue, retryAfter, attemptCount }) =>
-          retryAfter === undefined ? 100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2) : computedValue,
+          Math.max(
+            retryAfter === undefined ? 0 : computedValue,
+            100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2),
+          ),
       },
     });
     return {

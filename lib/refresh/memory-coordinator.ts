@@ -61,7 +61,7 @@ export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions)
       if (!flight) break;
       if (!wait) return undefined;
       const led = await flight.landing;
-      if (led && isFor(ticket, led)) return { ...led, source: 'joined' };
+      if (led && isFor(ticket, led)) return { ...led, source: led.source === 'leader' ? 'joined' : led.source };
       // It came to nothing that is of use here: the token is still to be had.
     }
     if (!wait && Date.now() - (failedAt.get(key) ?? 0) < aheadPauseMs) return undefined;

@@ -25,7 +25,7 @@ export interface RedisCoordinatorOptions extends MemoryCoordinatorOptions {
   readonly prefix?: string | undefined;
   /** How long a process that has died keeps others from taking its refresh over, in milliseconds. Default: 5000. */
   readonly leaseMs?: number | undefined;
-  /** The longest that a request waits for one answer of Redis, in milliseconds. Default: 100. */
+  /** The longest that a request waits for one answer of Redis, in milliseconds. Default: 200. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -65,16 +65,19 @@ const pollMs = 40;
 export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator {
   const problems = checkOptions('redisCoordinator', options, checks);
   if (problems.length > 0) throw new SessionConfigError(problems);
-  const { client, prefix = 'sealed-session:', leaseMs = 5_000, timeoutMs = 100, maxSessions = 10_000 } = options;
+  const { client, prefix = 'sealed-session:', leaseMs = 5_000, timeoutMs = 200, maxSessions = 10_000 } = options;
 
   const listeners = new Set<(scope: 'process' | 'fleet') => void>();
   const command = commandOf(client);
+  // How often Redis was lost: what was seen in it before may be gone.
+  let losses = 0;
   const ask = withinTime(command, timeoutMs, (scope) => {
+    if (scope === 'process') losses += 1;
     for (const listener of listeners) listener(scope);
   });
   const local = singleFlight({ maxSessions });
   // Tokens that another process was seen to refresh. Should Redis go away meanwhile, they are not ours to present.
-  const ledElsewhere = new LRUCache<string, number>({ max: maxSessions });
+  const ledElsewhere = new LRUCache<string, { untilMs: number; losses: number }>({ max: maxSessions });
 
   // The braces make a cluster keep both on one node.
   const leaseKey = ({ key }: Ticket) => `${prefix}{${key}}:lease`;
@@ -96,8 +99,16 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
         if (lease === 'ours') void giveUp(ticket, owner);
         return done;
       }
-      if (lease === 'ours') return underLease(ticket, owner, own);
-      ledElsewhere.set(ticket.key, Date.now() + ticket.graceMs);
+      if (lease === 'ours') {
+        // A lease that came to nothing is taken over: its holder is gone. One that was lost with Redis is not: its
+        // holder has the new tokens, or is about to, and publishes them when Redis is back.
+        if (!isLedElsewhere(ticket) || ledElsewhere.get(ticket.key)?.losses === losses)
+          return underLease(ticket, owner, own);
+        await giveUp(ticket, owner);
+      } else if (!isLedElsewhere(ticket)) {
+        // Noted once: later, the lease may be of one who is only finding out what is said above.
+        ledElsewhere.set(ticket.key, { untilMs: Date.now() + ticket.budgetMs + leaseMs, losses });
+      }
       if (!ticket.wait) return undefined;
       if (Date.now() > giveUpMs) return passing(ticket);
       await sleep(pollMs * (0.75 + Math.random() / 2));
@@ -120,7 +131,7 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
   }
 
   function isLedElsewhere({ key }: Ticket): boolean {
-    return (ledElsewhere.get(key) ?? 0) > Date.now();
+    return (ledElsewhere.get(key)?.untilMs ?? 0) > Date.now();
   }
 
   /** Without Redis. Should it come back soon, the others learn that the token is spent. */

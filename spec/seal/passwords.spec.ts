@@ -13,6 +13,7 @@ describe('a password', () => {
     ['of more', long('a') + long('b')],
     ['of other letters than ASCII', 'ä'.repeat(32)],
     ['that is the only one in its map', { 1: long('a') }],
+    ['with id 0', { 0: long('a') }],
     ['among others', { 1: long('a'), 2: long('b'), 999_999_999: long('c') }],
   ])('is good: %s', (_, password) => {
     expect(passwordCheck(password)).toBeUndefined();

@@ -1,0 +1,60 @@
+import type { RedisCoordinatorOptions } from 'express-sealed-session/redis';
+
+export interface RedisProcess {
+  readonly port: number;
+  readonly url: string;
+  readonly clusterPort: number | undefined;
+  /** Resolves as soon as the server has logged a line with this text. */
+  logged: (text: string) => Promise<void>;
+  /** Connections are accepted, and commands taken, but nothing is ever answered. */
+  pause: () => void;
+  resume: () => void;
+  /** With SIGKILL. */
+  kill: () => Promise<void>;
+  /** On the same port, empty. */
+  restart: () => Promise<void>;
+  stop: () => Promise<void>;
+}
+
+/** A redis-server on a free port of the loopback interface, with nothing on disk. */
+export function startRedisProcess(options?: { cluster?: boolean }): Promise<RedisProcess>;
+
+export type RedisLibrary = 'node-redis' | 'ioredis';
+
+export interface AppSettings {
+  library: RedisLibrary;
+  /** One port, or those of the masters of a cluster. */
+  redisPorts: readonly number[];
+  provider: { clientId: string; apiKey: string; baseUrl: string };
+  /** Whether the provider takes a replayed refresh token for an attack. */
+  strict: boolean;
+  password: string;
+  coordinator?: Omit<RedisCoordinatorOptions, 'client'>;
+  refresh?: { waitMs?: number; budgetMs?: number; graceSeconds?: number };
+  clockToleranceSeconds?: number;
+  /** Types of reports, and names of events, to be limited to. Default: everything. */
+  reports?: readonly string[];
+}
+
+/** What an app reports, in the order in which it happens. */
+export type Report =
+  /** A request has arrived. */
+  | { readonly type: 'visit' }
+  /** The middleware has asked the provider for new tokens. */
+  | { readonly type: 'presented' }
+  | { readonly type: 'event'; readonly name: string; readonly event: Readonly<Record<string, unknown>> }
+  | { readonly type: 'command'; readonly name: string; readonly atMs: number };
+
+export interface AppProcess {
+  readonly url: string;
+  hasEnded: () => boolean;
+  /** With SIGKILL. */
+  kill: () => Promise<void>;
+  stop: () => Promise<void>;
+}
+
+/**
+ * The app in a process of its own. Resolves when it serves. `tell` is called with everything that it reports: each
+ * visit, each token that it presents to the provider, each event, each command that it sends to Redis.
+ */
+export function startAppProcess(settings: AppSettings, tell?: (report: Report) => void): Promise<AppProcess>;

@@ -1,0 +1,88 @@
+import type { SessionEvents } from 'express-sealed-session';
+
+import { createBrowser, type Page } from './browser.js';
+import { type AppProcess, type AppSettings, type Report, startAppProcess } from './fleet-processes.js';
+import { cookieHeader } from './workos-session.js';
+
+export type { AppSettings, RedisLibrary } from './fleet-processes.js';
+
+export interface FleetApp extends AppProcess {
+  readonly reports: readonly Report[];
+  count: (type: Report['type']) => number;
+  events: <Name extends keyof SessionEvents>(name: Name) => SessionEvents[Name][];
+  /** Asks for a page with this session cookie. */
+  get: (path: string, sealed: string) => Promise<Page>;
+}
+
+export interface Fleet {
+  /** Those that run. */
+  readonly apps: readonly FleetApp[];
+  count: (type: Report['type']) => number;
+  events: <Name extends keyof SessionEvents>(name: Name) => SessionEvents[Name][];
+  /** Resolves as soon as the condition holds; looked at whenever an app reports something. */
+  until: (condition: () => boolean) => Promise<void>;
+  /** One more app, with other settings where that is asked for. */
+  add: (settings?: Partial<AppSettings>) => Promise<FleetApp>;
+  /** That many requests at once with one cookie, from app to app in turn. Those that were broken off are left out. */
+  storm: (sealed: string, requests: number) => Promise<Page[]>;
+  stop: () => Promise<void>;
+}
+
+export async function startFleet(size: number, common: AppSettings): Promise<Fleet> {
+  const apps: FleetApp[] = [];
+  let watchers: { condition: () => boolean; tell: () => void }[] = [];
+
+  function look(): void {
+    const met = watchers.filter(({ condition }) => condition());
+    watchers = watchers.filter((watcher) => !met.includes(watcher));
+    for (const { tell } of met) tell();
+  }
+
+  async function add(settings: Partial<AppSettings> = {}): Promise<FleetApp> {
+    const reports: Report[] = [];
+    const started = await startAppProcess({ ...common, ...settings }, (report) => {
+      reports.push(report);
+      look();
+    });
+    const app: FleetApp = {
+      ...started,
+      reports,
+      count: (type) => reports.filter((report) => report.type === type).length,
+      events: (name) =>
+        reports.flatMap((report) =>
+          report.type === 'event' && report.name === name ? [report.event as SessionEvents[typeof name]] : [],
+        ),
+      get: (path, sealed) => createBrowser(started.url).get(path, cookieHeader(sealed)),
+    };
+    apps.push(app);
+    return app;
+  }
+
+  const live = () => apps.filter((app) => !app.hasEnded());
+
+  const fleet: Fleet = {
+    get apps() {
+      return live();
+    },
+    count: (type) => live().reduce((sum, app) => sum + app.count(type), 0),
+    events: (name) => live().flatMap((app) => app.events(name)),
+    until: (condition) =>
+      new Promise((tell) => {
+        watchers.push({ condition, tell });
+        look();
+      }),
+    add,
+    storm: async (sealed, requests) => {
+      const targets = live();
+      const sent = Array.from({ length: requests }, (_, index) => targets[index % targets.length]!.get('/', sealed));
+      const settled = await Promise.allSettled(sent);
+      return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    },
+    stop: async () => {
+      await Promise.all(apps.map((app) => app.stop()));
+    },
+  };
+
+  await Promise.all(Array.from({ length: size }, () => add()));
+  return fleet;
+}
