@@ -69,18 +69,24 @@ export function sessionRoutes(options: SessionOptions): Middleware {
   async function callBack(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
     const cookie = flowCookie(config, query.get('state') ?? '');
     const flow = await readFlow(req, res, cookie.name);
+    const forget = () => {
+      keepCookies(res, config.transport, 'flow', [{ name: cookie.name, header: clearCookie(cookie) }]);
+    };
     // Whoever sent the browser here did not get their link from this browser's own `/login`: signing in with it
     // would put the visitor into somebody else's session.
     if (flow?.state !== query.get('state'))
       throw signInFailed('This sign-in was not begun in this browser, or too long ago.');
-    // The provider's text is not ours to show: it can be anybody's who can make a link.
-    if (query.has('error')) throw signInFailed('The provider did not sign you in.');
-
-    const request = { ...flow, redirectUri };
-    const tokens = await exchangeCode(query, request);
-    await getSession(req).signIn(tokens);
-    // Only now: until then a reload may try again.
-    keepCookies(res, config.transport, 'flow', [{ name: cookie.name, header: clearCookie(cookie) }]);
+    try {
+      // The provider's text is not ours to show: it can be anybody's who can make a link.
+      if (query.has('error')) throw signInFailed('The provider did not sign you in.');
+      const tokens = await exchangeCode(query, { ...flow, redirectUri });
+      await getSession(req).signIn(tokens);
+    } catch (error) {
+      // While the provider is away the code is still good, and a reload may try it again.
+      if (!(error instanceof SessionUnavailableError)) forget();
+      throw error;
+    }
+    forget();
     redirect(res, flow.returnTo);
   }
 
