@@ -16,9 +16,9 @@ const problems = {
 
 /**
  * A provider on WorkOS's wire with strictly single-use refresh tokens: one that is presented again ends its session.
- * It can be told to fail.
+ * It can be told to fail. `tellReused` is told how long ago a token was spent that is presented again.
  */
-export async function startProvider({ lifetimeSeconds, chance, between }) {
+export async function startProvider({ lifetimeSeconds, chance, between, tellReused }) {
   const clientId = 'client_soak';
   const apiKey = `sk_${randomUUID()}`;
   const kid = randomUUID();
@@ -39,7 +39,7 @@ export async function startProvider({ lifetimeSeconds, chance, between }) {
 
   async function grant(session, seconds) {
     const refreshToken = randomUUID();
-    refreshTokens.set(refreshToken, { session, spent: false });
+    refreshTokens.set(refreshToken, { session, spentMs: undefined });
     session.tokens.push(refreshToken);
     while (session.tokens.length > generations) refreshTokens.delete(session.tokens.shift());
     const now = Math.floor(Date.now() / 1000);
@@ -76,15 +76,16 @@ export async function startProvider({ lifetimeSeconds, chance, between }) {
     }
 
     const known = refreshTokens.get(presented);
-    if (!known?.session.alive || known.spent) {
-      if (known?.spent) {
+    if (!known?.session.alive || known.spentMs !== undefined) {
+      if (known?.session.alive) {
         counts.reused += 1;
+        tellReused(Date.now() - known.spentMs);
         known.session.alive = false;
       }
       answer(res, { status: 400, body: '{"error":"invalid_grant"}' });
       return;
     }
-    known.spent = true;
+    known.spentMs = Date.now();
     counts.rotated += 1;
     const { accessToken, refreshToken, user } = await grant(known.session, lifetimeSeconds);
     const body = JSON.stringify({ access_token: accessToken, refresh_token: refreshToken, user });
@@ -122,8 +123,11 @@ export async function startProvider({ lifetimeSeconds, chance, between }) {
     faults: ['500', '502', '429', 'hang', 'slow'],
     issue,
     /** Whether this refresh token is one that has not been presented yet. */
-    isUnspent: (refreshToken) => refreshTokens.get(refreshToken)?.spent === false,
-    /** From now on this share of the requests fails. */
+    isUnspent: (refreshToken) => {
+      const known = refreshTokens.get(refreshToken);
+      return known !== undefined && known.spentMs === undefined;
+    },
+    /** From now on, this share of the requests fails. */
     fail: (kind, share) => {
       fault = { kind, share };
     },

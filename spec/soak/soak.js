@@ -58,7 +58,7 @@ console.log(
   `Soak: ${seconds} s, seed ${seed}; ${libraries.length} processes, ${browserCount} browsers, 5-second tokens.\n` +
     'Requests go to any process; while Redis is away, each browser stays with one.',
 );
-const provider = await startProvider({ lifetimeSeconds: 5, chance, between });
+const provider = await startProvider({ lifetimeSeconds: 5, chance, between, tellReused });
 const sessions = createSessionManager({ provider: workos(provider.settings), password });
 const redis = await startRedisProcess();
 const apps = await Promise.all(libraries.map(startApp));
@@ -187,6 +187,8 @@ async function settle() {
   counts.settlings += 1;
   await gate.close();
   await provider.calm();
+  // What browsers have left behind goes on all the same.
+  await Promise.all(apps.map(isIdle));
   await Promise.all(
     browsers.map(async (browser) => {
       const deadlineMs = Date.now() + longestSettlingMs;
@@ -210,15 +212,23 @@ async function isNewest({ cookie }) {
 
 /** Waits until the process is connected to Redis again and knows it, which it finds out when it has a reason to ask. */
 async function rejoin(app) {
-  while ((await scopeOf(app)) !== 'fleet') {
+  while ((await healthOf(app)).scope !== 'fleet') {
     await visit(createBrowser('passing', await newCookie({ expired: true })), app);
     await sleep(100);
   }
 }
 
-async function scopeOf({ url }) {
+async function isIdle(app) {
+  while ((await healthOf(app)).underWay > 0) await sleep(20);
+}
+
+async function healthOf({ url }) {
   const response = await fetch(`${url}/health`);
-  return (await response.json()).scope;
+  return response.json();
+}
+
+function tellReused(afterMs) {
+  complain('presented twice', `a refresh token, again after ${afterMs} ms`);
 }
 
 function count(kinds, kind) {

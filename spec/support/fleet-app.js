@@ -59,29 +59,45 @@ const events = Object.fromEntries(
 );
 
 let scope = 'fleet';
-const app = express();
-// As a load balancer asks. Answers when Redis does.
-app.get('/health', async (req, res) => res.json({ redis: await client.ping(), scope }));
-app.use((req, res, next) => {
-  report({ type: 'visit' });
-  next();
-});
-app.use(
-  withSession({
-    provider: {
-      ...workosProvider,
-      reuse: strict ? 'strict' : workosProvider.reuse,
-      refreshRequest: (grant) => {
-        report({ type: 'presented' });
-        return workosProvider.refreshRequest(grant);
+/** Requests and refreshes that are not done with, whether or not a browser still waits. */
+let underWay = 0;
+
+const shared = redisCoordinator({ client, ...coordinator });
+const session = withSession({
+  provider: {
+    ...workosProvider,
+    reuse: strict ? 'strict' : workosProvider.reuse,
+    refreshRequest: (grant) => {
+      report({ type: 'presented' });
+      return workosProvider.refreshRequest(grant);
+    },
+  },
+  password,
+  refresh: {
+    ...refresh,
+    coordinator: {
+      ...shared,
+      refresh: (ticket, lead) => {
+        underWay += 1;
+        return shared.refresh(ticket, lead).finally(() => (underWay -= 1));
       },
     },
-    password,
-    refresh: { ...refresh, coordinator: redisCoordinator({ client, ...coordinator }) },
-    clockToleranceSeconds,
-    events,
-  }),
-);
+  },
+  clockToleranceSeconds,
+  events,
+});
+
+const app = express();
+// As a load balancer asks. Answers when Redis does.
+app.get('/health', async (req, res) => res.json({ redis: await client.ping(), scope, underWay }));
+app.use((req, res, next) => {
+  report({ type: 'visit' });
+  underWay += 1;
+  session(req, res, (error) => {
+    underWay -= 1;
+    next(error);
+  });
+});
 
 app.get('/', (req, res) => res.json(req.session));
 app.get('/guarded', requireSession(), (req, res) => res.json(req.session));
