@@ -107,7 +107,7 @@ export function sessionActions(config: Config): SessionOperations {
       // Another request may have renewed the session meanwhile: its tokens are the ones to keep.
       const base = successorOf(config, standing.payload)?.session ?? standing.payload;
       const payload = { ...base, data };
-      const sealed = await config.renewal.seal(payload);
+      const sealed = await sealAgain(config, payload);
       assertOpen(exchange, 'save');
       const tooLarge = keepSession(config, exchange, payload, sealed);
       if (tooLarge) throw tooLarge;
@@ -143,6 +143,7 @@ export function keepSession(
   const stillWanted = () => !config.coordinator.hasEnded(names) && !successorOf(config, payload);
   const written = writeSeal(exchange, config.transport, sealed, { stillWanted, rotated: previous !== undefined });
   if (written) {
+    keepAsking(config, exchange, names);
     config.emit('written', { sessionId: idOf(payload), ...written });
     return undefined;
   }
@@ -151,6 +152,28 @@ export function keepSession(
     'Seal less of it ("pickUser"), or keep the app\'s own "data" elsewhere.';
   config.emit('configuration', { problem: 'cookie size', message });
   return new SessionError('ERR_SESSION_COOKIE_TOO_LARGE', 500, message);
+}
+
+/** Seals a session without new tokens, and asks the fleet meanwhile whether it has been signed out. */
+export async function sealAgain(config: Config, payload: SessionPayload): Promise<string> {
+  const [sealed] = await Promise.all([
+    config.renewal.seal(payload),
+    config.coordinator.learnEnded?.(endNames(config, payload)),
+  ]);
+  return sealed;
+}
+
+// How often the fleet is asked while a handler takes its time.
+const askAgainMs = 100;
+
+/** What is learnt until the headers are written counts: a sign-out in another process takes the cookie back. */
+function keepAsking({ coordinator }: Config, { res }: Exchange, names: readonly string[]): void {
+  if (!coordinator.learnEnded) return;
+  const asking = setInterval(() => {
+    if (res.headersSent || res.destroyed) clearInterval(asking);
+    else void coordinator.learnEnded?.(names);
+  }, askAgainMs);
+  asking.unref();
 }
 
 /** The tokens that another request has got for these meanwhile. */

@@ -17,6 +17,7 @@ import {
   keepSession,
   rememberSession,
   reportRejected,
+  sealAgain,
   sessionActions,
   signedIn,
   standingAfter,
@@ -180,7 +181,7 @@ async function noteUse(visit: Visit, session: VerifiedSession): Promise<Standing
   const { config } = visit;
   if (Date.now() < session.touchFromMs) return signedIn(session);
   const payload = { ...session.payload, usedAt: Math.trunc(Date.now() / 1000) };
-  keepSession(config, visit, payload, await config.renewal.seal(payload));
+  keepSession(config, visit, payload, await sealAgain(config, payload));
   return signedIn({ ...session, payload });
 }
 

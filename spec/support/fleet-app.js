@@ -105,6 +105,12 @@ app.get('/renew', async (req, res) => {
   const result = await req.session.refresh();
   res.json({ result, session: req.session });
 });
+app.get('/slow', async (req, res) => {
+  report({ type: 'handling' });
+  // Until the spec tells this process to go on.
+  await once(process, 'message');
+  res.json(req.session);
+});
 app.post('/in', express.json(), async (req, res) => {
   await req.session.signIn(req.body);
   res.json(req.session);

@@ -40,6 +40,8 @@ export interface AppSettings {
 export type Report =
   /** A request has arrived. */
   | { readonly type: 'visit' }
+  /** `/slow` waits to be told to answer. */
+  | { readonly type: 'handling' }
   /** The middleware has asked the provider for new tokens. */
   | { readonly type: 'presented' }
   | { readonly type: 'event'; readonly name: string; readonly event: Readonly<Record<string, unknown>> }
@@ -47,6 +49,8 @@ export type Report =
 
 export interface AppProcess {
   readonly url: string;
+  /** Sends the process a message; `/slow` answers when it gets one. */
+  tell: (message: string) => void;
   hasEnded: () => boolean;
   /** With SIGKILL. */
   kill: () => Promise<void>;

@@ -140,6 +140,7 @@ export async function startAppProcess(settings, tell = () => undefined) {
   });
   return {
     url,
+    tell: (message) => child.send(message),
     hasEnded: () => hasEnded(child),
     kill: () => end(child, 'SIGKILL'),
     stop: () => end(child, 'SIGTERM'),
