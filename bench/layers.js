@@ -1,45 +1,94 @@
 // Each layer: `mount` puts it and one route that answers the user's id on an Express app; `cookie` is what a browser
 // of one visitor sends. What a layer loads is loaded only where it runs.
-import { createSecretKey, hkdfSync } from 'node:crypto';
+import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 
+import { connectRedis } from './redis.js';
 import { apiKey, clientId, password, signingSecret } from './world.js';
 
 const cookieName = 'wos-session';
 const answer = (res, id) => (id === undefined ? res.status(401).json({}) : res.json({ id }));
 const valueOf = (req, name) => req.headers.cookie?.split(`${name}=`)[1]?.split(';')[0];
+const sign = (algorithm, text) => createHmac(algorithm, signingSecret).update(text).digest('base64');
 
 async function ironSeal(session) {
   const { sealData } = await import('iron-session');
   return `${cookieName}=${await sealData(session, { password, ttl: 0 })}`;
 }
 
+async function mountOurs(app, url, refresh) {
+  const { withSession, workos } = await import('express-sealed-session');
+  app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, refresh }));
+  app.get('/', (req, res) => answer(res, req.session.user?.id));
+}
+
+// A visitor whose session lies in a store brings its signed number.
+const storedId = (number) => `session-${number}`;
+const storedCookie = (session, { number }) => {
+  const id = storedId(number);
+  return `connect.sid=${encodeURIComponent(`s:${id}.${sign('sha256', id).replace(/=+$/, '')}`)}`;
+};
+
+async function mountStored(app, makeStore) {
+  const { default: session } = await import('express-session');
+  const store = await makeStore(session);
+  app.use(session({ secret: signingSecret, resave: false, saveUninitialized: false, store }));
+  app.get('/', (req, res) => answer(res, req.session.user?.id));
+  // A store is filled where it lies.
+  return (number, stored) =>
+    new Promise((done) => store.set(storedId(number), { cookie: { originalMaxAge: null }, ...stored }, done));
+}
+
 export const layers = {
   'bare Express': {
-    mount: (app) => app.get('/', (req, res) => answer(res, 'user_01')),
+    mount: (app) => {
+      app.get('/', (req, res) => answer(res, 'user_01'));
+    },
     cookie: () => '',
   },
 
   'express-sealed-session': {
-    async mount(app, { url }) {
-      const { withSession, workos } = await import('express-sealed-session');
-      app.use(
-        withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, cache: { maxSessions: 10_000 } }),
-      );
-      app.get('/', (req, res) => answer(res, req.session.user?.id));
+    mount: (app, { url }) => mountOurs(app, url),
+    cookie: ironSeal,
+  },
+
+  'express-sealed-session (Redis)': {
+    async mount(app, { url, redisSocket }) {
+      const { redisCoordinator } = await import('express-sealed-session/redis');
+      await mountOurs(app, url, { coordinator: redisCoordinator({ client: await connectRedis(redisSocket) }) });
     },
     cookie: ironSeal,
+    needsRedis: true,
   },
 
   'iron-session + jose by hand': {
     async mount(app, { url }) {
-      const { unsealData } = await import('iron-session');
+      const { sealData, unsealData } = await import('iron-session');
       const { createRemoteJWKSet, jwtVerify } = await import('jose');
       const keys = createRemoteJWKSet(new URL(`${url}/sso/jwks/${clientId}`));
+      const verify = (token) => jwtVerify(token, keys, { algorithms: ['RS256'], requiredClaims: ['exp'] });
       app.get('/', async (req, res) => {
-        const session = await unsealData(valueOf(req, cookieName), { password, ttl: 0 });
-        await jwtVerify(session.accessToken, keys, { algorithms: ['RS256'], requiredClaims: ['exp'] });
+        let session = await unsealData(valueOf(req, cookieName), { password, ttl: 0 });
+        try {
+          await verify(session.accessToken);
+        } catch (error) {
+          if (error.code !== 'ERR_JWT_EXPIRED') throw error;
+          session = { ...session, ...(await refresh(session)) };
+          await verify(session.accessToken);
+          res.cookie(cookieName, await sealData(session, { password, ttl: 0 }), { httpOnly: true, secure: true });
+        }
         answer(res, session.user?.id);
       });
+
+      async function refresh({ refreshToken }) {
+        const answered = await fetch(`${url}/user_management/authenticate`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ client_id: clientId, client_secret: apiKey, refresh_token: refreshToken }),
+        });
+        if (!answered.ok) throw new Error(`The provider answered ${answered.status}.`);
+        const tokens = await answered.json();
+        return { accessToken: tokens.access_token, refreshToken: tokens.refresh_token };
+      }
     },
     cookie: ironSeal,
   },
@@ -103,14 +152,11 @@ export const layers = {
       app.get('/', (req, res) => answer(res, req.oidc.isAuthenticated() ? 'user_01' : undefined));
     },
     async cookie({ accessToken, refreshToken }) {
-      const { EncryptJWT, UnsecuredJWT } = await import('jose');
+      const { CompactEncrypt, UnsecuredJWT } = await import('jose');
       const key = createSecretKey(Buffer.from(hkdfSync('sha256', signingSecret, '', 'JWE CEK', 32)));
       const now = Math.trunc(Date.now() / 1000);
-      const idToken = new UnsecuredJWT({ sub: 'user_01', name: 'One', email: 'one@example.com' }).encode();
-      const { CompactEncrypt } = await import('jose');
-      void EncryptJWT;
       const payload = {
-        id_token: idToken,
+        id_token: new UnsecuredJWT({ sub: 'user_01', name: 'One', email: 'one@example.com' }).encode(),
         access_token: accessToken,
         refresh_token: refreshToken,
         token_type: 'Bearer',
@@ -124,22 +170,20 @@ export const layers = {
   },
 
   'express-session (memory)': {
-    async mount(app) {
-      const { default: session } = await import('express-session');
-      const store = new session.MemoryStore();
-      app.use(session({ secret: signingSecret, resave: false, saveUninitialized: false, store }));
-      app.get('/', (req, res) => answer(res, req.session.user?.id));
-      // A store is filled where it lies.
-      return (id, session_) =>
-        new Promise((done) => store.set(id, { cookie: { originalMaxAge: null }, ...session_ }, done));
-    },
-    async cookie(session, { number }) {
-      const { createHmac } = await import('node:crypto');
-      const id = `session-${number}`;
-      const signature = createHmac('sha256', signingSecret).update(id).digest('base64').replace(/=+$/, '');
-      return `connect.sid=${encodeURIComponent(`s:${id}.${signature}`)}`;
-    },
+    mount: (app) => mountStored(app, (session) => new session.MemoryStore()),
+    cookie: storedCookie,
     stored: true,
+  },
+
+  'express-session (Redis)': {
+    mount: (app, { redisSocket }) =>
+      mountStored(app, async () => {
+        const { RedisStore } = await import('connect-redis');
+        return new RedisStore({ client: await connectRedis(redisSocket) });
+      }),
+    cookie: storedCookie,
+    stored: true,
+    needsRedis: true,
   },
 
   'cookie-session (signed only)': {
@@ -148,11 +192,10 @@ export const layers = {
       app.use(cookieSession({ name: 'session', keys: [signingSecret] }));
       app.get('/', (req, res) => answer(res, req.session.user?.id));
     },
-    async cookie(session) {
-      const { createHmac } = await import('node:crypto');
+    cookie(session) {
       const value = Buffer.from(JSON.stringify(session)).toString('base64');
-      const signature = createHmac('sha1', signingSecret).update(`session=${value}`).digest('base64');
-      return `session=${value}; session.sig=${signature.replace(/\//g, '_').replace(/\+/g, '-').replace(/=/g, '')}`;
+      const signature = sign('sha1', `session=${value}`).replace(/\//g, '_').replace(/\+/g, '-').replace(/=/g, '');
+      return `session=${value}; session.sig=${signature}`;
     },
   },
 };

@@ -1,21 +1,21 @@
-// What each session layer adds to bare Express: processor time per request of a signed-in visitor, requests per second
-// and latency, for one cookie repeated ("known") and for many distinct ones ("new").
+// What each session layer adds to bare Express: processor time per request of a signed-in visitor, requests per second,
+// latency and memory, for one cookie repeated ("known") and for many distinct ones ("new").
 //
 //   npm run bench -- [--samples 6] [--seconds 2] [--cookies 20000] [--only name,name] [--json]
 //
 // The layers take turns within each round, so that a machine that gets slower or faster does so for all of them.
 // Ratios within one run are what counts.
-import { fork, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 
 import autocannon from 'autocannon';
-import { exportJWK, exportPKCS8, generateKeyPair } from 'jose';
 
+import { onItsOwn, outOfTheWay, sharing } from './affinity.js';
+import { median, MiB } from './figures.js';
 import { layers } from './layers.js';
-import { clientId, visitor } from './world.js';
+import { startProcess } from './processes.js';
+import { startRedis } from './redis.js';
+import { digits, machine, note, printMachine, printTable } from './report.js';
+import { visitors } from './visitor.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -27,73 +27,76 @@ const { values: flags } = parseArgs({
   },
 });
 const [samples, seconds, cookieCount] = [flags.samples, flags.seconds, flags.cookies].map(Number);
+const populations = ['known', 'new'];
+const [bare, ours] = ['bare Express', 'express-sealed-session'];
+
+outOfTheWay();
+const redis = await startRedis();
+if (!redis) note('There is no redis-server here: the layers that need one are left out.');
 const names = Object.keys(layers).filter(
-  (name) => name === 'bare Express' || !flags.only || flags.only.split(',').includes(name),
+  (name) =>
+    (redis || !layers[name].needsRedis) &&
+    (!flags.only || [bare, ours, ...flags.only.split(',')].some((each) => each.trim() === name)),
 );
+const provider = await startProcess('provider.js');
 
-// On two processors or more, the server has one to itself.
-const pinned = cpus().length > 1 && spawnSync('taskset', ['-V']).status === 0;
-const pin = (cpu, pid) => pinned && spawnSync('taskset', ['-a', '-cp', String(cpu), String(pid)]);
-pin(1, process.pid);
-
-const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
-const keys = JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256', use: 'sig' }] });
-const provider = createServer((req, res) => {
-  const issuer = `http://127.0.0.1:${provider.address().port}`;
-  const metadata = {
-    issuer,
-    authorization_endpoint: `${issuer}/authorize`,
-    token_endpoint: `${issuer}/token`,
-    jwks_uri: `${issuer}/sso/jwks/${clientId}`,
-    response_types_supported: ['code', 'id_token'],
-    id_token_signing_alg_values_supported: ['RS256'],
-    subject_types_supported: ['public'],
-  };
-  res.setHeader('content-type', 'application/json');
-  res.end(req.url.startsWith('/.well-known') ? JSON.stringify(metadata) : keys);
-}).listen(0, '127.0.0.1');
-await once(provider, 'listening');
-const url = `http://127.0.0.1:${provider.address().port}`;
-
-const world = { issuer: url, privateKey };
-const key = await exportPKCS8(privateKey);
 note(`${cookieCount} visitors …`);
+const mint = await visitors(provider.ready);
 const sessions = [];
-for (let number = 0; number < cookieCount; number += 1) sessions.push(await visitor(number, world));
+for (let number = 0; number < cookieCount; number += 1) sessions.push(await mint(number));
 
+const cookiesOf = new Map();
 const contestants = [];
-for (const name of names) {
+for (const name of names) contestants.push(await enter(name));
+for (let round = -1; round < samples; round += 1) {
+  note(round < 0 ? 'warming up …' : `round ${round + 1} of ${samples} …`);
+  for (const population of populations) {
+    for (const contestant of contestants) {
+      const figures = await sample(contestant, population);
+      if (round >= 0) contestant.figures[population].push(figures);
+    }
+  }
+}
+report();
+// Everything else is stopped on the way out.
+process.exit();
+
+async function enter(name) {
   note(`${name} …`);
-  const server = fork(new URL('server.js', import.meta.url), [name, url, String(cookieCount)], {
-    env: { ...process.env, BENCH_KEY: key, NODE_ENV: 'production' },
-  });
-  const [{ port }] = await once(server, 'message');
-  pin(0, server.pid);
-  const cookies = [];
-  for (const [number, session] of sessions.entries()) cookies.push(await layers[name].cookie(session, { number }));
-  contestants.push({ name, server, address: `http://127.0.0.1:${port}/`, cookies, known: [], new: [] });
-  const check = await fetch(contestants.at(-1).address, { headers: { cookie: cookies[0] } });
+  const server = await startProcess('server.js', { name, url: provider.ready.url, redisSocket: redis?.socket });
+  onItsOwn(server.pid);
+  if (layers[name].stored) await server.ask({ ask: 'fill', sessions });
+  const cookies = await cookiesFor(layers[name].cookie);
+  const check = await fetch(server.ready.url, { headers: { cookie: cookies[0] } });
   if (check.status !== 200) throw new Error(`${name} answered ${check.status}: it does not take the bench's cookie.`);
+  return { name, server, cookies, turn: 0, figures: { known: [], new: [] } };
 }
 
-async function usage(server) {
-  server.send('usage');
-  const [answer] = await once(server, 'message');
-  return answer;
+/** Layers that read the same cookie are given the same ones. */
+async function cookiesFor(cookie) {
+  if (!cookiesOf.has(cookie)) {
+    const made = [];
+    for (const [number, session] of sessions.entries()) made.push(await cookie(session, { number }));
+    cookiesOf.set(cookie, made);
+  }
+  return cookiesOf.get(cookie);
 }
 
-async function sample({ server, address, cookies }, population) {
-  const requests = population === 'known' ? [cookies[0]] : cookies;
-  const before = await usage(server);
+async function sample(contestant, population) {
+  const { server, cookies } = contestant;
+  // One turn for all connections and all samples: no cookie comes again before every other has come, so that a cache of
+  // fewer has forgotten it.
+  const nextCookie = () => cookies[population === 'known' ? 0 : contestant.turn++ % cookies.length];
+  const before = await server.ask({ ask: 'usage' });
   const result = await autocannon({
-    url: address,
+    url: server.ready.url,
     connections: 32,
     duration: seconds,
-    requests: requests.map((cookie) => ({ method: 'GET', path: '/', headers: { cookie } })),
+    requests: [{ setupRequest: (request) => ({ ...request, headers: { cookie: nextCookie() } }) }],
   });
-  const after = await usage(server);
-  if (result.non2xx > 0 || result.errors > 0) throw new Error('A request was refused.');
-  const micros = after.usage.user + after.usage.system - before.usage.user - before.usage.system;
+  const after = await server.ask({ ask: 'usage' });
+  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${contestant.name} refused a request.`);
+  const micros = after.cpu.user + after.cpu.system - before.cpu.user - before.cpu.system;
   return {
     cpu: micros / result.requests.total,
     rate: result.requests.average,
@@ -103,70 +106,45 @@ async function sample({ server, address, cookies }, population) {
   };
 }
 
-for (let round = -1; round < samples; round += 1) {
-  note(round < 0 ? 'warming up …' : `round ${round + 1} of ${samples} …`);
-  for (const population of ['known', 'new']) {
-    for (const contestant of contestants) {
-      const figures = await sample(contestant, population);
-      if (round >= 0) contestant[population].push(figures);
+function report() {
+  const medianOf = ({ figures }, population, field) => median(figures[population].map((each) => each[field]));
+  const rows = contestants.map((contestant) => {
+    const row = { name: contestant.name };
+    for (const population of populations) {
+      const figures = ['cpu', 'rate', 'p50', 'p99', 'memory'].map((field) => [
+        field,
+        medianOf(contestant, population, field),
+      ]);
+      row[population] = Object.fromEntries(figures);
+      row[population].added = row[population].cpu - medianOf(contestants[0], population, 'cpu');
+    }
+    return row;
+  });
+  const own = rows.find(({ name }) => name === ours);
+  for (const row of rows) {
+    for (const population of populations) {
+      const { added } = row[population];
+      if (row.name !== bare) row[population].ratio = own[population].added / added;
     }
   }
-}
 
-const median = (figures, field) => figures.map((each) => each[field]).sort((a, b) => a - b)[figures.length >> 1];
-const bare = Object.fromEntries(['known', 'new'].map((each) => [each, median(contestants[0][each], 'cpu')]));
-const rows = contestants.map(({ name, ...figures }) => ({
-  name,
-  ...Object.fromEntries(
-    ['known', 'new'].map((each) => [
-      each,
-      {
-        added: median(figures[each], 'cpu') - bare[each],
-        rate: median(figures[each], 'rate'),
-        p50: median(figures[each], 'p50'),
-        p99: median(figures[each], 'p99'),
-        memory: median(figures[each], 'memory'),
-      },
-    ]),
-  ),
-}));
-const ours = rows.find(({ name }) => name === 'express-sealed-session');
-for (const row of rows) {
-  for (const each of ['known', 'new']) row[each].ratio = ours[each].added / row[each].added;
-}
-
-if (flags.json) {
-  console.log(JSON.stringify({ node: process.version, samples, seconds, cookieCount, bare, rows }, undefined, 2));
-} else {
-  console.log(
-    `Node ${process.version}; medians of ${samples} samples of ${seconds} s; ${cookieCount} cookies; bare Express ${bare.known.toFixed(0)} µs.`,
-  );
-  console.log('What each layer adds to bare Express, and what ours adds as a share of that:\n');
-  const cell = (value, digits = 0) => value.toFixed(digits).padStart(9);
-  console.log(
-    `${''.padEnd(30)}${['known µs', 'ours/it', 'new µs', 'ours/it', 'known r/s', 'new r/s', 'p99 known', 'p99 new'].map((head) => head.padStart(10)).join('')}`,
-  );
-  for (const { name, known, new: fresh } of rows) {
-    const ratio = (each) => (name === 'bare Express' ? ''.padStart(9) : cell(each.ratio, 2));
-    console.log(
-      [
-        name.padEnd(30),
-        cell(known.added),
-        ratio(known),
-        cell(fresh.added),
-        ratio(fresh),
-        cell(known.rate),
-        cell(fresh.rate),
-        cell(known.p99),
-        cell(fresh.p99),
-      ].join(' '),
-    );
+  if (flags.json) {
+    console.log(JSON.stringify({ machine: machine(), sharing, samples, seconds, cookieCount, rows }, undefined, 2));
+    return;
   }
-}
-
-for (const { server } of contestants) server.kill();
-provider.close();
-
-function note(text) {
-  if (process.stderr.isTTY || !flags.json) process.stderr.write(`${text}\n`);
+  printMachine();
+  console.log(`${sharing} Medians of ${samples} samples of ${seconds} s.\n`);
+  for (const population of populations) {
+    console.log(population === 'known' ? 'Known: one cookie, repeated' : `New: ${cookieCount} cookies in turn`);
+    printTable(rows, {
+      '': ({ name }) => name,
+      'ours/it': (row) => digits(row[population].ratio, 2),
+      'added µs': (row) => digits(row[population].added),
+      'CPU µs': (row) => digits(row[population].cpu),
+      'requests/s': (row) => digits(row[population].rate),
+      'p50 ms': (row) => digits(row[population].p50),
+      'p99 ms': (row) => digits(row[population].p99),
+      'RSS MiB': (row) => digits(MiB(row[population].memory)),
+    });
+  }
 }

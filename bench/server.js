@@ -1,23 +1,28 @@
-// One layer on one Express app, in a process of its own. Answers over IPC what it has used of the processor.
-import { importPKCS8 } from 'jose';
+// One layer on one Express app, in a process of its own. Answers what it has used of the machine.
 import express from 'express';
 
 import { layers } from './layers.js';
-import { visitor } from './world.js';
+import { processArgs, serveProcess } from './processes.js';
 
-const [name, url, stored = '0'] = process.argv.slice(2);
+const { name, ...world } = processArgs();
 const app = express();
 app.disable('x-powered-by');
-const fill = await layers[name].mount(app, { url });
-if (layers[name].stored) {
-  const privateKey = await importPKCS8(process.env.BENCH_KEY, 'RS256');
-  for (let number = 0; number < Number(stored); number += 1) {
-    await fill(`session-${number}`, await visitor(number, { issuer: url, privateKey }));
-  }
-}
-const server = app.listen(0, '127.0.0.1', () => {
-  process.send({ port: server.address().port });
-});
-process.on('message', (ask) => {
-  if (ask === 'usage') process.send({ usage: process.cpuUsage(), memory: process.memoryUsage() });
+const store = await layers[name].mount(app, world);
+
+// The same long queue as the provider's, so that a storm comes in at once.
+const server = app.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () => {
+  serveProcess(
+    { url: `http://127.0.0.1:${server.address().port}/` },
+    {
+      async fill({ sessions }) {
+        for (const [number, session] of sessions.entries()) await store(number, session);
+      },
+      usage: () => ({ cpu: process.cpuUsage(), memory: process.memoryUsage() }),
+      // With --expose-gc: what is still held.
+      held() {
+        globalThis.gc();
+        return { memory: process.memoryUsage(), mostMemory: process.resourceUsage().maxRSS * 1024 };
+      },
+    },
+  );
 });

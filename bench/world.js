@@ -1,12 +1,10 @@
-// What every layer is given alike: one key pair, one user, one access token of about 700 bytes for each visitor.
-import { SignJWT } from 'jose';
-
+// What every layer is given alike. Loads nothing, so that what a layer loads can be told.
 export const clientId = 'client_bench';
 export const apiKey = 'sk_bench';
 export const password = 'a password for the bench, of 32 characters or more';
 export const signingSecret = 'a secret of the bench for layers that only sign';
 
-const user = {
+export const user = {
   object: 'user',
   id: 'user_01',
   email: 'one@example.com',
@@ -21,9 +19,9 @@ const user = {
   metadata: {},
 };
 
-/** The session of one visitor: everyone's differs, so that no cache helps a layer that must not have one. */
-export async function visitor(number, { issuer, privateKey }) {
-  const claims = {
+/** The claims of one visitor: everyone's differ, so that no cache helps a layer that must not have one. */
+export function claimsOf(number) {
+  return {
     sid: `session_${String(number).padStart(26, '0')}`,
     org_id: 'org_01',
     role: 'member',
@@ -33,12 +31,9 @@ export async function visitor(number, { issuer, privateKey }) {
     feature_flags: ['beta'],
     jti: `jti_${String(number).padStart(26, '0')}`,
   };
-  const accessToken = await new SignJWT(claims)
-    .setProtectedHeader({ alg: 'RS256', kid: 'bench' })
-    .setIssuer(issuer)
-    .setSubject(user.id)
-    .setIssuedAt()
-    .setExpirationTime('2h')
-    .sign(privateKey);
+}
+
+/** What a visitor's cookie holds, around an access token. */
+export function sessionOf(number, accessToken) {
   return { accessToken, refreshToken: `refresh_${number}`, user, organizationId: 'org_01' };
 }

@@ -20,15 +20,17 @@ export interface SetCookie {
  * of the app, may have set one with another domain or path, and the browser sends both without saying which is which.
  */
 export function cookieValues(header: string | undefined, name: string): string[] {
-  if (!header?.includes(`${name}=`)) return [];
-  const values: string[] = [];
-  for (const pair of header.split(';')) {
-    const at = pair.indexOf('=');
-    if (at === -1 || pair.slice(0, at).trim() !== name) continue;
-    const value = pair.slice(at + 1).trim();
-    values.push(decode(value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value));
-  }
-  return values;
+  return encodedValues(header, name).map(decode);
+}
+
+function encodedValues(header: string | undefined, name: string): string[] {
+  const start = `${name}=`;
+  if (!header?.includes(start)) return [];
+  return header
+    .split(';')
+    .map((pair) => pair.trim())
+    .filter((pair) => pair.startsWith(start))
+    .map((pair) => pair.slice(start.length).trim().replace(/^"(.*)"$/, '$1'));
 }
 
 function decode(value: string): string {
@@ -62,11 +64,12 @@ export function sealCandidates(header: string | undefined, name: string): string
   if (!header?.includes(`${name}.0=`)) return whole;
   const runs: string[] = [];
   for (let piece = 0; piece < maxPieces; piece += 1) {
-    const [value] = cookieValues(header, `${name}.${piece}`);
+    const [value] = encodedValues(header, `${name}.${piece}`);
     if (value === undefined) break;
     runs.push((runs.at(-1) ?? '') + value);
   }
-  return [...whole, ...runs.reverse()];
+  // Decoded as a whole: the cut may be inside an escape such as `%2F`.
+  return [...whole, ...runs.reverse().map(decode)];
 }
 
 /**
@@ -93,7 +96,7 @@ export function setSeal(
   );
   if (value.length > Math.max(broughtBytes, rotated ? maxRotatedBytes : maxTotalBytes)) return undefined;
   const room = maxCookieBytes - setCookie('', { ...settings, name: names[0] ?? '' }).length;
-  const pieces = split(value, room);
+  const pieces = value.match(new RegExp(`.{1,${room}}`, 'g')) ?? [];
   if (pieces.length > maxPieces) return undefined;
   return [
     ...pieces.map((piece, index) => {
@@ -102,18 +105,6 @@ export function setSeal(
     }),
     ...clearPresent([settings.name, ...names.slice(pieces.length)], settings, requestCookies),
   ];
-}
-
-/** Cuts an encoded value into pieces, never inside an escape such as `%2F`. */
-function split(value: string, room: number): string[] {
-  const pieces: string[] = [];
-  for (let rest = value; rest !== '';) {
-    const escape = rest.slice(0, room).lastIndexOf('%');
-    const end = rest.length > room && escape > room - 3 ? escape : room;
-    pieces.push(rest.slice(0, end));
-    rest = rest.slice(end);
-  }
-  return pieces;
 }
 
 /** The `Set-Cookie` headers that remove a session's cookie and what pieces of it the browser has. */

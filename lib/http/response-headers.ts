@@ -82,8 +82,9 @@ export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = [
   res.removeHeader('ETag');
   res.removeHeader('Last-Modified');
   // For the same reason the answer to this request is not 304: Express compares before it writes the headers.
-  delete res.req.headers['if-none-match'];
-  delete res.req.headers['if-modified-since'];
+  const { headers } = (res as { req?: ServerResponse['req'] }).req ?? {};
+  delete headers?.['if-none-match'];
+  delete headers?.['if-modified-since'];
   return /\b(public|s-maxage)\b/i.test(said);
 }
 

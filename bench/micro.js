@@ -1,0 +1,162 @@
+// Where the time of a request goes: one step at a time, each beside what else could do it.
+//
+//   npm --prefix bench run micro -- [--rounds 15] [--ms 40] [--json]
+//
+// Each step is repeated for some milliseconds, one call after the other; the steps take turns. "µs" is how long one
+// call takes, "CPU µs" is the processor time of the whole process in it: what goes through WebCrypto waits for another
+// thread, so the two differ.
+import { createPublicKey, verify as verifySignature } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+
+import { ironSealer, withSession, workos } from 'express-sealed-session';
+import { sealData, unsealData } from 'iron-session';
+import { createLocalJWKSet, jwtVerify } from 'jose';
+
+import { sealCandidates, setSeal } from '../dist/http/cookies.js';
+import { resolveOptions } from '../dist/options.js';
+import { endNames, verifiedSession } from '../dist/session-manager.js';
+import { checkAccessToken } from '../dist/token/access-token.js';
+import { onItsOwn } from './affinity.js';
+import { median } from './figures.js';
+import { startProcess } from './processes.js';
+import { digits, machine, printMachine, printTable } from './report.js';
+import { visitors } from './visitor.js';
+import { apiKey, clientId, password } from './world.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '15' },
+    ms: { type: 'string', default: '40' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const [rounds, sliceMs] = [flags.rounds, flags.ms].map(Number);
+
+const provider = await startProcess('provider.js');
+const { url } = provider.ready;
+onItsOwn(process.pid);
+
+const mint = await visitors(provider.ready);
+const session = await mint(1);
+const { accessToken } = session;
+const options = { provider: workos({ clientId, apiKey, baseUrl: url }), password };
+const config = resolveOptions(options);
+const { passwords, transport } = config;
+const sealer = ironSealer();
+const seal = await sealer.seal(session, passwords);
+const header = `theme=dark; ${transport.cookie.name}=${seal}; locale=en`;
+
+const { keys } = await (await fetch(`${url}/sso/jwks/${clientId}`)).json();
+const keySet = createLocalJWKSet({ keys });
+const publicKey = createPublicKey({ key: keys[0], format: 'jwk' });
+const signed = Buffer.from(accessToken.slice(0, accessToken.lastIndexOf('.')));
+const signature = Buffer.from(accessToken.slice(accessToken.lastIndexOf('.') + 1), 'base64url');
+
+const check = await checkAccessToken(config.provider, session, config);
+
+const remembering = withSession(options);
+const forgetful = withSession({ ...options, cache: false });
+await visit(remembering);
+
+/** The whole middleware, on what it needs of a request. */
+function visit(middleware) {
+  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: header } };
+  return new Promise((resolve, reject) => {
+    middleware(req, {}, () => {
+      if (req.session?.authenticated) resolve();
+      else reject(new Error('The visitor is not signed in.'));
+    });
+  });
+}
+
+/** The same without a promise around it: a known visitor is through when the call returns. */
+function visitKnown() {
+  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: header } };
+  let through = false;
+  remembering(req, {}, () => {
+    through = req.session.authenticated;
+  });
+  if (!through) throw new Error('A known visitor had to wait.');
+}
+
+// Of each group, the first step is ours.
+const steps = [
+  { group: 'cookie', name: 'read the Cookie header', run: () => sealCandidates(header, transport.cookie.name) },
+  { group: 'known', name: 'a known visitor, the whole middleware', run: visitKnown },
+  { group: 'unseal', name: 'unseal', run: () => sealer.open(seal, passwords, Date.now()) },
+  { group: 'unseal', name: '  iron-session unsealData', run: () => unsealData(seal, { password, ttl: 0 }) },
+  { group: 'verify', name: 'check the token', run: () => checkAccessToken(config.provider, session, config) },
+  {
+    group: 'verify',
+    name: '  jose jwtVerify alone',
+    run: () => jwtVerify(accessToken, keySet, { issuer: url, algorithms: ['RS256'] }),
+  },
+  {
+    group: 'verify',
+    name: '  node:crypto verify of the same bytes',
+    run: () => verifySignature('sha256', signed, publicKey, signature),
+  },
+  { group: 'names', name: 'derive the names it may be signed out by', run: () => endNames(config, session) },
+  { group: 'entry', name: 'make the entry to remember', run: () => verifiedSession(config, session, check) },
+  { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords) },
+  { group: 'seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },
+  { group: 'write', name: 'write the Set-Cookie header', run: () => setSeal(seal, transport.cookie, header) },
+  { group: 'first', name: 'first sight, the whole middleware', run: () => visit(forgetful) },
+  {
+    group: 'first',
+    name: '  iron-session + jose by hand',
+    run: async () => {
+      const opened = await unsealData(seal, { password, ttl: 0 });
+      await jwtVerify(opened.accessToken, keySet, { issuer: url, algorithms: ['RS256'] });
+    },
+  },
+].map((step) => ({ ...step, calls: 1, wall: [], cpu: [] }));
+
+for (let round = -1; round < rounds; round += 1) {
+  for (const step of steps) {
+    const { wall, cpu } = await measure(step);
+    // The first round finds out how many calls fill the time, and warms up.
+    if (round < 0) step.calls = Math.max(1, Math.ceil((sliceMs * 1_000) / wall));
+    else {
+      step.wall.push(wall);
+      step.cpu.push(cpu);
+    }
+  }
+}
+
+/** Microseconds per call. */
+async function measure({ run, calls }) {
+  // Compiled before it counts.
+  for (let call = 0; call < 100; call += 1) await run();
+  const least = Math.max(calls, 50);
+  const cpuBefore = process.cpuUsage();
+  const startMs = performance.now();
+  for (let call = 0; call < least; call += 1) {
+    const result = run();
+    if (result instanceof Promise) await result;
+  }
+  const wall = ((performance.now() - startMs) * 1_000) / least;
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { wall, cpu: (user + system) / least };
+}
+
+const rows = steps.map(({ group, name, wall, cpu }) => ({ group, name, wall: median(wall), cpu: median(cpu) }));
+for (const row of rows) {
+  const own = rows.find(({ group }) => group === row.group);
+  if (own !== row) row.ratio = own.cpu / row.cpu;
+}
+
+if (flags.json) {
+  console.log(JSON.stringify({ machine: machine(), rounds, sliceMs, rows }, undefined, 2));
+} else {
+  printMachine();
+  console.log(`Medians of ${rounds} rounds of ${sliceMs} ms each. "ours/it" is of the processor time.\n`);
+  printTable(rows, {
+    step: ({ name }) => name,
+    'ours/it': ({ ratio }) => digits(ratio, 2),
+    µs: ({ wall }) => digits(wall, 1),
+    'CPU µs': ({ cpu }) => digits(cpu, 1),
+  });
+}
+process.exit();
