@@ -1,4 +1,5 @@
-import type { ConfigProblem } from './errors.js';
+import { type ConfigProblem, SessionConfigError } from './errors.js';
+import { isRecord } from './session.js';
 
 /** Says what is wrong with a value, as the end of a sentence that begins with its path; nothing when it is good. */
 export type Check = (value: unknown) => string | undefined;
@@ -6,17 +7,21 @@ export type Check = (value: unknown) => string | undefined;
 /** One check for each key that `Options` has: leaving one out does not compile. */
 export type Checks<Options> = { readonly [Key in keyof Required<Options>]: Check };
 
-/** Checks an options object: every key known, every value good. */
-export function checkOptions<Options extends object>(
+/**
+ * Reads an options object, once, and checks it: every key known, every value good. What was checked is in `given`,
+ * whatever becomes of the object; where there are problems, it is not to be used.
+ */
+export function readOptions<Options extends object>(
   path: string,
   options: unknown,
   checks: Checks<Options>,
-): ConfigProblem[] {
+): { readonly given: Options; readonly problems: ConfigProblem[] } {
   const at = (key: string) => (path === '' ? key : `${path}.${key}`);
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    return [{ path: path || 'options', message: `must be an object of options; ${kind(options)} was given.` }];
+  if (!isRecord(options)) {
+    const message = `must be an object of options; ${kind(options)} was given.`;
+    return { given: {} as Options, problems: [{ path: path || 'options', message }] };
   }
-  const given = options as Record<string, unknown>;
+  const given: Record<string, unknown> = { ...options };
   const problems: ConfigProblem[] = [];
   for (const key of Object.keys(given)) {
     if (!Object.hasOwn(checks, key)) {
@@ -25,10 +30,32 @@ export function checkOptions<Options extends object>(
     }
   }
   for (const [key, check] of Object.entries<Check>(checks)) {
-    const message = check(Object.hasOwn(given, key) ? given[key] : undefined);
+    // Neither used unseen nor left out unsaid: a demand that is left out lets everybody in.
+    const isInherited = !Object.hasOwn(given, key) && key in options;
+    const message = isInherited ? 'is inherited. Set it on the object itself.' : check(given[key]);
     if (message !== undefined) problems.push({ path: at(key), message });
   }
-  return problems;
+  return { given: given as Options, problems };
+}
+
+/** The problems alone. */
+export function checkOptions<Options extends object>(
+  path: string,
+  options: unknown,
+  checks: Checks<Options>,
+): ConfigProblem[] {
+  return readOptions(path, options, checks).problems;
+}
+
+/**
+ * Recognises `app.use(withSession)`, in which the maker of a middleware is called as if it were one.
+ *
+ * @throws {SessionConfigError} when what was given in place of the options is a request
+ */
+export function refuseRequest(given: unknown, name: string, argument: string): void {
+  if (!isRecord(given) || !isRecord(given.socket)) return;
+  const message = `must be a call of its own. Write app.use(${name}(${argument})), not app.use(${name}).`;
+  throw new SessionConfigError([{ path: name, message }]);
 }
 
 /** What was given, without its value: it may be a secret. */
@@ -59,8 +86,7 @@ export const textOrList: Check = (value) =>
 export const bool: Check = (value) =>
   typeof value === 'boolean' ? undefined : `must be true or false; ${kind(value)} was given.`;
 
-export const object: Check = (value) =>
-  typeof value === 'object' && value !== null ? undefined : `must be an object; ${kind(value)} was given.`;
+export const object: Check = (value) => (isRecord(value) ? undefined : `must be an object; ${kind(value)} was given.`);
 
 export const callable: Check = (value) =>
   typeof value === 'function' ? undefined : `must be a function; ${kind(value)} was given.`;
@@ -89,9 +115,17 @@ export function isLoopback(hostname: string): boolean {
 export const secureUrl: Check = (value) => {
   if (typeof value !== 'string' || !URL.canParse(value))
     return `must be an absolute https URL; ${kind(value)} was given.`;
+  // Browsers and parsers drop these, so what one of them sees is not what another compares.
+  if (/[\s\p{Cc}]/u.test(value)) return 'must be a URL without white space and control characters.';
   const url = new URL(value);
   if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))) {
-    return url.username || url.password || url.hash ? 'must be a URL without credentials or fragment.' : undefined;
+    return url.username || url.password || value.includes('#')
+      ? 'must be a URL without credentials or fragment.'
+      : undefined;
   }
   return 'must use https. Plain http is accepted for localhost, 127.0.0.1 and [::1] only.';
 };
+
+/** One below which others are found (OpenID Connect Discovery 1.0, section 3, says so of an issuer). */
+export const secureBaseUrl: Check = (value) =>
+  secureUrl(value) ?? (String(value).includes('?') ? 'must be a URL without a query.' : undefined);

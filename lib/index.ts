@@ -26,7 +26,7 @@ export type {
   Rule,
   SessionOptions,
   TransportOptions,
-} from './options.js';
+} from './session-options.js';
 export { memoryCoordinator, type MemoryCoordinatorOptions } from './refresh/memory-coordinator.js';
 export type { Coordinator, Led, Outcome, Refreshed, Ticket } from './refresh/coordinator.js';
 export type { Terminal, Transient } from './refresh/outcome.js';

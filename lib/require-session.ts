@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { refuseRequest } from './checks.js';
 import { SessionConfigError, SessionForbiddenError, SessionRequiredError, SessionUnavailableError } from './errors.js';
 import { opensPage, requestPath } from './http/navigation.js';
 import { getSession, retryAfterOf, signInPathOf } from './http/request-session.js';
 import { forbidCaching } from './http/response-headers.js';
-import { checkRule, type Rule } from './options.js';
+import { readRule } from './option-checks.js';
 import type { Reason, SessionProfile } from './session.js';
+import type { Rule } from './session-options.js';
 
 export type Next = (error?: unknown) => void;
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
@@ -20,10 +22,11 @@ export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next)
  * @throws {SessionConfigError} when the rule cannot be one
  */
 export function requireSession(rule: Rule = {}): Middleware {
-  const problems = checkRule('rule', rule);
+  refuseRequest(rule, 'requireSession', '');
+  const { given, problems } = readRule('rule', rule);
   if (problems.length > 0) throw new SessionConfigError(problems);
-  const { redirect = true } = rule;
-  const demands = readDemands(rule);
+  const { redirect = true } = given;
+  const demands = readDemands(given);
 
   return function requireSessionMiddleware(req, res, next) {
     let session;

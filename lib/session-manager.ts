@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
 
 import { SessionConfigError, SessionError } from './errors.js';
-import { type Config, resolveOptions, sessionSealing, type SessionOptions } from './options.js';
+import { type Config, resolveOptions, sessionSealing } from './options.js';
 import { send } from './provider/token-endpoint.js';
 import { namesOf } from './refresh/coordinator.js';
 import { renew, type Renewal, type RenewalRequest } from './refresh/renew.js';
@@ -23,6 +23,7 @@ import {
   succeed,
   type TokenSet,
 } from './session.js';
+import type { SessionOptions } from './session-options.js';
 import { checkAccessToken, deepFreeze, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
 
@@ -222,7 +223,7 @@ export function establish(config: Config, tokens: TokenSet): SessionPayload {
     throw new SessionError(
       'ERR_SESSION_TOKENS_INVALID',
       500,
-      'A session needs an "accessToken"; its "refreshToken", "user" and the rest must be of the right types.',
+      'A session needs an "accessToken" that is a string. A "refreshToken" must be one too, and a "user" must have an "id".',
     );
   }
   return config.shape({ ...payload, sessionId: randomUUID() });

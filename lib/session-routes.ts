@@ -3,19 +3,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import cookieParser from 'cookie-parser';
 
+import { refuseRequest } from './checks.js';
 import { SessionConfigError, SessionError, SessionUnavailableError } from './errors.js';
 import { clearCookie, type CookieSettings, type SetCookie, setCookie } from './http/cookies.js';
 import { isCrossSite, isPrefetch, safeReturnPath } from './http/navigation.js';
 import { getSession, offerSignIn } from './http/request-session.js';
 import { forbidCaching } from './http/response-headers.js';
 import { keepCookies } from './http/transport.js';
-import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { type Config, resolveOptions } from './options.js';
 import { failureReason, ProviderFailure } from './provider/failure.js';
 import type { SignInRequest } from './provider/provider.js';
 import { send } from './provider/token-endpoint.js';
 import type { Middleware } from './require-session.js';
 import { open } from './seal/sealer.js';
 import { isRecord } from './session.js';
+import type { SessionOptions } from './session-options.js';
 
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
 interface Flow extends Omit<SignInRequest, 'redirectUri'> {
@@ -34,6 +36,7 @@ const flowSeconds = 600;
  * @throws {SessionConfigError} with everything that is wrong with the options
  */
 export function sessionRoutes(options: SessionOptions): Middleware {
+  refuseRequest(options, 'sessionRoutes', 'options');
   const config = resolveOptions(options);
   const { baseUrl, loginPath, callbackPath, logoutPath, afterSignIn, afterSignOut } = config.routes;
   if (baseUrl === undefined) {
@@ -142,6 +145,8 @@ export function sessionRoutes(options: SessionOptions): Middleware {
       return;
     }
     forbidCaching(res);
+    // The callback's address has a code in it: it is not to go on to what an error page or a redirect loads.
+    res.setHeader('Referrer-Policy', 'no-referrer');
     if (isPrefetch(req)) {
       // Nobody has clicked yet. An empty answer makes the browser ask again when somebody does.
       res.statusCode = 503;

@@ -110,22 +110,43 @@ export function readPayload(value: unknown, camelCaseUser = false): SessionPaylo
   const present = Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
   const payload =
     'access_token' in present && !('accessToken' in present) ? readSnakeCase(present, camelCaseUser) : present;
-  return isPayload(payload) ? payload : undefined;
+  return isPayload(payload) ? withoutOddFields(payload) : undefined;
 }
 
 function isPayload(value: Record<string, unknown>): value is Record<string, unknown> & SessionPayload {
-  const { accessToken, refreshToken, user, impersonator, data } = value;
-  const all = (type: string, ...fields: string[]) =>
-    fields.every((field) => value[field] === undefined || typeof value[field] === type);
+  const { accessToken, refreshToken, user } = value;
   return (
     isToken(accessToken) &&
     (refreshToken === undefined || isToken(refreshToken)) &&
-    (user === undefined || (isRecord(user) && typeof user.id === 'string')) &&
-    (impersonator === undefined || (isRecord(impersonator) && typeof impersonator.email === 'string')) &&
-    (data === undefined || isRecord(data)) &&
-    all('string', 'organizationId', 'authenticationMethod', 'sessionId') &&
-    all('number', 'expiresAt', 'startedAt', 'usedAt')
+    (user === undefined || (isRecord(user) && typeof user.id === 'string'))
   );
+}
+
+const isString = (value: unknown) => typeof value === 'string';
+
+// Without one of these a session is still one.
+const optionalFields = new Map<string, (value: unknown) => boolean>([
+  ['organizationId', isString],
+  ['authenticationMethod', isString],
+  ['impersonator', (value) => isRecord(value) && isString(value.email)],
+  ['data', isRecord],
+  ['sessionId', isString],
+  ['startedAt', Number.isFinite],
+  ['usedAt', Number.isFinite],
+  ['expiresAt', Number.isFinite],
+]);
+
+/**
+ * Leaves out the fields that hold something else than ours do: another writer with our password may have a use of its
+ * own for the name, and that is no reason to sign its visitors out. Without `startedAt` or `usedAt` a session has no
+ * limit of that kind, as with a writer that does not know them; a visitor cannot bring that about, because only who
+ * has the password can write one at all. An opaque token without `expiresAt` is no good.
+ */
+function withoutOddFields(payload: SessionPayload): SessionPayload {
+  const fields = Object.entries(payload).filter(
+    ([field, value]) => value === undefined || (optionalFields.get(field)?.(value) ?? true),
+  );
+  return Object.fromEntries(fields) as unknown as SessionPayload;
 }
 
 // Fields that we do not know keep their names, and so do those of the app's own data.

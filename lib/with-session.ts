@@ -5,7 +5,7 @@ import { defaultRetryAfterSeconds, SessionConfigError, type SessionUnavailableEr
 import { isPrefetch } from './http/navigation.js';
 import { attachedSession, attachSession, RequestSession, type Standing } from './http/request-session.js';
 import { type Exchange, keepPrivate, readSeals } from './http/transport.js';
-import { type Config, resolveOptions, type SessionOptions } from './options.js';
+import { type Config, resolveOptions } from './options.js';
 import { deriveFrom } from './refresh/coordinator.js';
 import type { Renewal } from './refresh/renew.js';
 import { type Middleware, type Next, requireSession, unavailable } from './require-session.js';
@@ -23,6 +23,7 @@ import {
   standingAfter,
 } from './session-actions.js';
 import { hasEnded, isOver, openSession, renewSession, reportRenewal } from './session-manager.js';
+import type { SessionOptions } from './session-options.js';
 import { checkAccessToken, issuedAtMs, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
 

@@ -13,6 +13,8 @@ const levels: readonly (readonly string[])[] = [
   ['require-session.ts', 'session-routes.ts', 'session-actions.ts'],
   ['session-manager.ts'],
   ['options.ts'],
+  ['option-checks.ts'],
+  ['session-options.ts'],
   ['http/'],
   ['refresh/'],
   ['token/'],

@@ -234,7 +234,58 @@ describe('a rule is not met', () => {
   });
 });
 
+describe('a session with a field of another kind', () => {
+  const odd: [field: string, value: unknown][] = [
+    ['organizationId', 5],
+    ['organization_id', {}],
+    ['authenticationMethod', ['Password']],
+    ['impersonator', { reason: 'support' }],
+    ['impersonator', 'support@example.com'],
+    ['data', ['basket']],
+    ['sessionId', {}],
+    ['startedAt', '2020-01-01T00:00:00Z'],
+    ['usedAt', {}],
+    ['expiresAt', 'x'],
+  ];
+
+  it.each(odd)('is good without it: "%s" as %j', async (field, value) => {
+    const { get, rejected } = await serve({ absoluteSeconds: 3_600, idleSeconds: 600 });
+    const page = await get(await sealedClaims({}, { [field]: value }));
+    expect(page.json).toMatchObject({ authenticated: true, user: { id: 'user_01' }, sessionId: expect.any(String) });
+    expect([page.json.organizationId, page.json.impersonator, rejected]).toEqual([undefined, undefined, []]);
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    ['an access token', { accessToken: 5 }],
+    ['an empty access token', { accessToken: '' }],
+    ['a refresh token', { refreshToken: {} }],
+    ['an empty refresh token', { refreshToken: '' }],
+    ['a user', { user: 'user_01' }],
+    ["a user's id", { user: { id: 5 } }],
+  ])('is none with %s of another kind', async (_, change) => {
+    const { get, rejected } = await serve();
+    const page = await get(await sealedClaims({}, change));
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'invalid_session_cookie' });
+    expect(rejected).toEqual([{ reason: 'invalid_session_cookie', detail: 'bad_shape' }]);
+  });
+
+  it.each(['x', {}, true, [1e15]])('has no opaque token that never expires: %j', async (expiresAt) => {
+    const { provider } = workosOptions(server);
+    const { get, rejected } = await serve({ provider: { ...provider, isOpaque: () => true } });
+    const page = await get(await sealedClaims({}, { accessToken: 'opaque', expiresAt }));
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'invalid_jwt' });
+    expect(rejected).toEqual([{ reason: 'invalid_jwt', detail: expect.stringContaining('expiry') }]);
+  });
+});
+
 describe('a clock that is off', () => {
+  it('is named where a token is not valid yet, and only there', async () => {
+    const { get, rejected } = await serve();
+    await get(await sealedClaims({ nbf: now() + 120 }));
+    await get(await sealedClaims({ nbf: 'tomorrow' }));
+    expect(rejected.map(({ detail }) => detail.includes('is the clock right?'))).toEqual([true, false]);
+  });
+
   it.each([
     ['behind the clock of the provider', -120],
     ['ahead of the clock of the provider', 120],

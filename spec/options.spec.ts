@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import {
   type Coordinator,
   createSessionManager,
@@ -66,6 +66,32 @@ function errorOf(options: unknown, take: (options: SessionOptions) => unknown = 
 /** Where the problems are; none when the options are taken. */
 const pathsOf = (options: unknown) => (errorOf(options)?.problems ?? []).map(({ path }) => path).sort();
 
+/** What is no name of a host. */
+const noHosts = [
+  ...[
+    '',
+    '.',
+    'a b',
+    'a;b',
+    'a\r\nb',
+    'https://example.com',
+    'example.com:443',
+    'example.com/',
+    '[::1]',
+    '*.example.com',
+  ],
+  ...['..example.com', 'a..example.com', '-a.example.com', 'a-.example.com', 'example.com.', 'b\u00fccher.example'],
+  ...['a_b.example.com', `${'a'.repeat(64)}.example.com`, 'a.'.repeat(126) + 'ab'],
+];
+
+/** Headers that mean something already, to a server, a proxy or a browser. */
+const spokenFor = [
+  ...['Cookie', 'set-cookie', 'HOST', 'Authorization', 'Proxy-Authorization', 'WWW-Authenticate', 'Content-Length'],
+  ...['Content-Type', 'Content-Encoding', 'Connection', 'Keep-Alive', 'Transfer-Encoding', 'TE', 'Trailer', 'Upgrade'],
+  ...['Expect', 'Origin', 'Referer', 'Location', 'Cache-Control', 'Vary', 'ETag', 'If-None-Match', 'Retry-After'],
+  ...['Date', 'Accept', 'User-Agent', 'Forwarded', 'X-Forwarded-For', 'X-Forwarded-Host', 'Sec-Fetch-Site', 'Range'],
+];
+
 describe('an option that cannot be', () => {
   it.each<[string, unknown[]]>([
     ['provider', [undefined, null, 'workos', {}, workos, { accessTokenRules: true }]],
@@ -74,14 +100,14 @@ describe('an option that cannot be', () => {
     ['property', [null, '', 1, Symbol('session')]],
     ['cookie', [null, 'name', true, []]],
     ['cookie.name', ['', 'a b', 'a;b', 'a=b', 'a,b', 'ä', 'a\r\nb', null, 1]],
-    ['cookie.domain', ['', 'a b', 'a;b', 'a\r\nb', null, 1]],
-    ['cookie.path', ['', '/a b', '/a;b', '/a\r\nb', null, 1]],
+    ['cookie.domain', [...noHosts, null, 1]],
+    ['cookie.path', ['', 'app', 'https://a.example/', '/a b', '/a;b', '/a\r\nb', null, 1]],
     ['cookie.sameSite', ['Lax', '', null, true]],
     ['cookie.secure', [null, 'true', 0]],
     ['cookie.maxAge', [0, -1, NaN, -Infinity, '60', null]],
     ['legacyCookies', [null, {}, 'old', { name: 'old' }]],
     ['transport', [null, 'x-session', true]],
-    ['transport.header', [undefined, null, '', 'x session', 'x:', 1]],
+    ['transport.header', [undefined, null, '', 'x session', 'x:', 1, ...spokenFor]],
     ['cacheControl', [null, true, 'private', '']],
     ['pickUser', [null, 'email', [1], ['']]],
     ['absoluteSeconds', [0, -1, NaN, '60', null]],
@@ -111,9 +137,14 @@ describe('an option that cannot be', () => {
         'http://app.example.com',
         'https://user:secret@app.example.com',
         'https://app.example.com/app',
+        'https://app.example.com?a',
+        'https://app.example.com#',
+        ' https://app.example.com',
+        'https://app.example.com\n',
         1,
       ],
     ],
+    ...['loginPath', 'callbackPath', 'logoutPath'].map((name): [string, unknown[]] => [name, ['/a?b', '/a?', '/a#b']]),
     ...['loginPath', 'callbackPath', 'logoutPath', 'afterSignIn', 'afterSignOut'].map((name): [string, unknown[]] => [
       name,
       ['', 'login', '//evil.example', '/\\evil.example', '/.//evil.example', 'https://evil.example/', '/a\nb', null, 1],
@@ -134,6 +165,8 @@ describe('an option that cannot be', () => {
     [['legacyCookies[0].name'], [{ name: 'a;b' }]],
     [['legacyCookies[1].domain'], [{ name: 'a' }, { name: 'b', domain: 'x; Path=/' }]],
     [['legacyCookies[0].path'], [{ name: 'a', path: '/a\r\nb' }]],
+    [['legacyCookies[0].path'], [{ name: 'a', path: 'app' }]],
+    [['legacyCookies[0].domain'], [{ name: 'a', domain: 'https://example.com' }]],
     [
       ['legacyCookies[0].secure', 'legacyCookies[1].name'],
       [{ name: 'a', secure: true }, { name: '' }],
@@ -203,6 +236,87 @@ describe('an option that cannot be', () => {
   );
 });
 
+describe('two routes on one path', () => {
+  it.each<[object, [path: string, other: string][]]>([
+    [{ loginPath: '/sign', logoutPath: '/sign' }, [['logoutPath', 'loginPath']]],
+    [{ callbackPath: '/login' }, [['callbackPath', 'loginPath']]],
+    [{ loginPath: '/callback' }, [['callbackPath', 'loginPath']]],
+    [{ logoutPath: '/callback' }, [['logoutPath', 'callbackPath']]],
+    [
+      { loginPath: '/a', callbackPath: '/a', logoutPath: '/a' },
+      [
+        ['callbackPath', 'loginPath'],
+        ['logoutPath', 'loginPath'],
+      ],
+    ],
+  ])('are refused by both their names: %j', (paths, expected) => {
+    const problems = errorOf({ ...good, ...paths })?.problems ?? [];
+    expect(problems.map(({ path, message }) => [path, /"(\w+)"/.exec(message)?.[1]])).toEqual(expected);
+  });
+
+  it('are not to be mistaken for two that differ, or for where to go afterwards', () => {
+    expect(pathsOf({ ...good, loginPath: '/logout', logoutPath: '/login' })).toEqual([]);
+    expect(pathsOf({ ...good, afterSignIn: '/login?again#top', afterSignOut: '/?bye' })).toEqual([]);
+  });
+});
+
+describe('a header in place of the cookie', () => {
+  it.each(['X-Session', 'x-app-session', 'Session', 'X-Content'])('may have a name of its own: %s', (header) => {
+    expect(pathsOf({ ...good, transport: { header } })).toEqual([]);
+  });
+});
+
+describe('a domain', () => {
+  it.each([
+    'example.com',
+    '.example.com',
+    'EXAMPLE.com',
+    'localhost',
+    'xn--bcher-kva.example',
+    '127.0.0.1',
+    'a-b.1.example',
+  ])('is the name of a host: %s', (domain) => {
+    expect(pathsOf({ ...good, cookie: { domain }, legacyCookies: [{ name: 'old', domain }] })).toEqual([]);
+  });
+});
+
+describe('an option that the object does not have itself', () => {
+  const inheriting = (inherited: object, own: object = {}) => Object.assign(Object.create(inherited) as object, own);
+
+  it.each<[string[], object]>([
+    [['required'], inheriting({ required: true }, good)],
+    [['onTransient'], inheriting({ onTransient: 'never' }, good)],
+    [['password', 'provider'], inheriting(good)],
+    [['cookie.secure'], { ...good, cookie: inheriting({ secure: false }) }],
+    [['refresh.waitMs'], { ...good, refresh: inheriting({ waitMs: -1 }) }],
+    [['cache.maxSessions'], { ...good, cache: inheriting({ maxSessions: 0 }) }],
+    [['transport.header'], { ...good, transport: inheriting({ header: 'cookie' }) }],
+    [['legacyCookies[0].path'], { ...good, legacyCookies: [inheriting({ path: 'x' }, { name: 'old' })] }],
+    [['required.permissions'], { ...good, required: inheriting({ permissions: 'a' }) }],
+  ])('is refused, not used unseen: %j', (paths, options) => {
+    expect(pathsOf(options)).toEqual(paths);
+    expect(errorOf(options)?.message).toContain('inherited');
+  });
+
+  it('is read once: what was checked is what is used', () => {
+    let reads = 0;
+    const options = {
+      ...good,
+      cookie: {
+        get name() {
+          reads += 1;
+          return reads === 1 ? 'fine' : 'a\r\nb';
+        },
+      },
+      get onTransient() {
+        return reads === 0 ? 'defer' : 'never';
+      },
+    } as SessionOptions;
+    withSession(options);
+    expect(reads).toBe(1);
+  });
+});
+
 describe('an environment variable that is not set', () => {
   it('is told with all others: WorkOS', () => {
     const options = { provider: workos({ clientId: undefined, apiKey: undefined }), password: undefined };
@@ -236,9 +350,14 @@ describe('a name that is no option', () => {
     ],
     ['constructor', { constructor: 1 }],
     ['toString', { toString: 1 }],
+    ['options', { options: good }],
     ['__proto__', JSON.parse('{ "__proto__": 1 }') as object],
   ])('is named: %s', (path, options) => {
     expect(pathsOf(Object.defineProperties({ ...good }, Object.getOwnPropertyDescriptors(options)))).toEqual([path]);
+  });
+
+  it('hides no other mistake', () => {
+    expect(pathsOf({ ...good, options: good, cookie: { maxage: 1 } })).toEqual(['cookie.maxage', 'options']);
   });
 
   it('comes with the names that are', () => {
@@ -278,7 +397,38 @@ describe('a cookie that browsers refuse', () => {
     ['SameSite=None with Secure', { sameSite: 'none' }],
     ['no Secure, for development', { secure: false }],
   ])('is not to be mistaken for: %s', (_, cookie) => {
-    expect(() => withSession({ ...good, cookie })).not.toThrow();
+    expect(() => withSession({ ...good, cookie, events: { configuration: () => undefined } })).not.toThrow();
+  });
+});
+
+describe('a cookie without Secure', () => {
+  it('is told of while the app starts, once', () => {
+    const told: SessionEvents['configuration'][] = [];
+    const options = {
+      ...good,
+      baseUrl: 'http://localhost:3000',
+      cookie: { secure: false },
+      events: { configuration: (event: SessionEvents['configuration']) => told.push(event) },
+    };
+    withSession(options);
+    sessionRoutes(options);
+    expect(told).toEqual([{ problem: 'insecure cookie', message: expect.stringContaining('cookie.secure') }]);
+  });
+
+  it('is warned of where nobody listens', () => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    withSession({ ...good, provider: { ...provider }, cookie: { secure: false } });
+    expect(warn).toHaveBeenCalledWith(
+      expect.stringContaining('localhost'),
+      expect.objectContaining({ code: 'WARN_SESSION_CONFIGURATION' }),
+    );
+  });
+
+  it('is nothing to tell of otherwise', () => {
+    const told: unknown[] = [];
+    withSession({ ...good, cookie: { secure: true }, events: { configuration: (event) => told.push(event) } });
+    withSession({ ...good, events: { configuration: (event) => told.push(event) } });
+    expect(told).toEqual([]);
   });
 });
 
@@ -372,11 +522,14 @@ describe('the value of a secret', () => {
   });
 });
 
-describe.each(frameworks)('app.use(withSession), without a call, on $name', ({ listen }) => {
-  it('says what to write, and lets nobody in', async () => {
+describe.each(frameworks)('without a call, on $name', ({ listen }) => {
+  it.each([
+    ['withSession', withSession],
+    ['sessionRoutes', sessionRoutes],
+  ])('app.use(%s) says what to write, and lets nobody in', async (name, factory) => {
     let served = 0;
     const app = await listen((each) => {
-      each.use(withSession as unknown as Handler);
+      each.use(factory as unknown as Handler);
       each.get('/', (_req, res) => {
         served += 1;
         res.end('served');
@@ -385,7 +538,7 @@ describe.each(frameworks)('app.use(withSession), without a call, on $name', ({ l
     open.push(app);
     const page = await createBrowser(app.url).get('/');
     expect(page).toMatchObject({ status: 500, json: { error: 'ERR_SESSION_CONFIG' } });
-    expect(page.json.message).toContain('app.use(withSession(options))');
+    expect(page.json.message).toMatch(new RegExp(`app\\.use\\(${name}\\(options\\)\\).*not app\\.use\\(${name}\\)`));
     expect(served).toBe(0);
   });
 });
@@ -436,7 +589,7 @@ describe('with a provider on the wire', () => {
       ['a fraction', { maxAge: 3_600.9 }, 'wos-session', [...without('Max-Age=34560000'), 'Max-Age=3600']],
       ['longer than browsers keep it', { maxAge: Infinity }, 'wos-session', defaults],
     ])('is what the options ask for: %s', async (_, cookie, name, attributes) => {
-      const get = await serve(workosOptions(server, { cookie }), signIn);
+      const get = await serve(workosOptions(server, { cookie, events: { configuration: () => undefined } }), signIn);
       const { setCookies } = await get();
       expect(setCookies).toHaveLength(1);
       const [pair = '', ...written] = setCookies[0]!.split('; ');

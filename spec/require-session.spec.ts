@@ -375,6 +375,9 @@ describe.each(frameworks)('requireSession on $name', (framework) => {
     const { sealed } = await sealedSession(server);
     const response = await request(app.url).get('/').set(cookie(sealed));
     expect([response.status, response.body, served]).toMatchObject([500, { error: 'ERR_SESSION_CONFIG' }, 0]);
+    const { message } = response.body as { message: string };
+    expect(message).toContain('app.use(requireSession())');
+    expect(message).not.toContain('\n');
   });
 
   it('guards in the middleware itself with `required`', async () => {
@@ -425,6 +428,10 @@ describe('a rule that cannot be one', () => {
     [['rule.redirect'], { redirect: 'no' }],
     [['rule.redirect'], { redirect: null }],
     [['rule.permissions', 'rule.redirect', 'rule.roles'], { permissions: [], roles: '', redirect: 1 }],
+    [['rule.permissions', 'rule.redirect'], { permissions: undefined, redirect: undefined }],
+    // Neither a demand that nobody checks nor one that nobody asks.
+    [['rule.permissions'], Object.create({ permissions: 'a' })],
+    [['rule.roles'], Object.create({ roles: [] })],
   ])('is refused while the app starts: %j %j', (paths, rule) => {
     let error: unknown;
     try {
@@ -434,5 +441,13 @@ describe('a rule that cannot be one', () => {
     }
     expect(error).toBeInstanceOf(SessionConfigError);
     expect((error as SessionConfigError).problems.map(({ path }) => path).sort()).toEqual(paths);
+  });
+
+  it('is refused by its type where a variable may be misspelt: undefined is no demand', () => {
+    const { env }: { env: { ROLE?: string } } = { env: {} };
+    // @ts-expect-error -- `undefined` is not a role
+    expect(() => requireSession({ roles: env.ROLE })).toThrow(SessionConfigError);
+    // @ts-expect-error -- nor is it a choice
+    expect(() => requireSession({ redirect: undefined })).toThrow(SessionConfigError);
   });
 });

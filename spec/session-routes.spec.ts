@@ -166,6 +166,23 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     expect((await browser.get('/logout', { headers: headers as Record<string, string> })).status).toBe(status);
   });
 
+  it('tells no other site the address of its routes, whatever they answer', async () => {
+    const authorize = (await browser.get('/login')).headers.get('location')!;
+    const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
+    const answers = [
+      await browser.get('/login'),
+      await browser.get('/login', { headers: { 'sec-purpose': 'prefetch' } }),
+      await browser.get('/callback?code=code&state=of-somebody-else'),
+      await browser.fetch(callback),
+      await browser.get('/logout', { headers: { 'sec-fetch-site': 'cross-site' } }),
+      await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } }),
+    ];
+    expect(answers.map(({ status, headers }) => [status, headers.get('referrer-policy')])).toEqual(
+      [303, 503, 400, 303, 403, 303].map((status) => [status, 'no-referrer']),
+    );
+    expect((await browser.get('/')).headers.get('referrer-policy')).toBeNull();
+  });
+
   it('does nothing on a prefetch', async () => {
     const page = await browser.get('/login', { headers: { 'sec-purpose': 'prefetch' } });
     expect([page.status, page.setCookies]).toEqual([503, []]);

@@ -354,7 +354,7 @@ describe('events', () => {
 
 describe('secure: false', () => {
   it('is for localhost only', async () => {
-    const app = await serve(framework, { cookie: { secure: false } });
+    const app = await serve(framework, { cookie: { secure: false }, events: { configuration: () => undefined } });
     expect((await createBrowser(app.url).get('/')).status).toBe(200);
     const { request } = await import('node:http');
     const status = await new Promise((resolve) => {

@@ -30,7 +30,12 @@ function encodedValues(header: string | undefined, name: string): string[] {
     .split(';')
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(start))
-    .map((pair) => pair.slice(start.length).trim().replace(/^"(.*)"$/, '$1'));
+    .map((pair) =>
+      pair
+        .slice(start.length)
+        .trim()
+        .replace(/^"(.*)"$/, '$1'),
+    );
 }
 
 function decode(value: string): string {

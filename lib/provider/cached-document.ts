@@ -1,4 +1,4 @@
-import { isRecord } from '../session.js';
+import { parseObject, readDocument } from './answer.js';
 import { failureReason, ProviderFailure } from './failure.js';
 
 /** A document of the provider's (its key set, its metadata) as of a moment. */
@@ -72,12 +72,7 @@ export async function getJson(url: string): Promise<Record<string, unknown>> {
     redirect: 'manual',
     signal: AbortSignal.timeout(5_000),
   });
-  if (response.status !== 200) {
-    await response.body?.cancel();
-    const ours = response.status < 500 && response.status !== 408 && response.status !== 429;
-    throw new ProviderFailure(ours ? 'provider_misconfigured' : 'server_error', `HTTP status ${response.status}`);
-  }
-  const body: unknown = await response.json().catch(() => undefined);
-  if (!isRecord(body)) throw new ProviderFailure('server_error', 'The answer is not a JSON object.');
+  const body = parseObject(await readDocument(response));
+  if (!body) throw new ProviderFailure('server_error', 'The answer is not a JSON object.');
   return body;
 }

@@ -13,6 +13,11 @@ export class ProviderFailure extends Error {
   }
 }
 
+// Of the system, of undici, of the HTTP parser, of OpenSSL, and of Node where it is about a connection: most of Node's
+// own (`ERR_INVALID_URL`) are about the call.
+const networkCode =
+  /^(E(?!RR_)[A-Z_]+|UND_ERR_\w+|HPE_\w+|(?!ERR_)\w*CERT\w*|UNABLE_TO_\w+|HOSTNAME_MISMATCH|ERR_(TLS|SSL)\w*|ERR_STREAM_PREMATURE_CLOSE)$/;
+
 /**
  * What a rejection means, by names and codes along its chain of causes; never by prose. Something that is no
  * failure of the network is a fault in the set-up or in a provider object.
@@ -24,9 +29,7 @@ export function failureReason(error: unknown): RetryableReason {
     if (link.name === 'TimeoutError' || link.name === 'AbortError') return 'timeout';
     const code = typeof link.code === 'string' ? link.code : '';
     if (/^(ETIMEDOUT|UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT|ERR_ABORTED)$/.test(code)) return 'timeout';
-    if (/^(E[A-Z_]+|UND_ERR_\w+|HPE_\w+|\w*CERT\w*|ERR_(TLS|SSL)\w*)$/.test(code) && !/^ERR_(?!TLS|SSL)/.test(code)) {
-      return 'network_error';
-    }
+    if (networkCode.test(code)) return 'network_error';
   }
   return 'provider_misconfigured';
 }

@@ -4,15 +4,15 @@ import type * as oauth4webapi from 'oauth4webapi';
 import {
   callable,
   type Checks,
-  checkOptions,
   isLoopback,
   oneOf,
   optional,
+  readOptions,
+  secureBaseUrl,
   secureUrl,
   text,
   textOrList,
 } from '../checks.js';
-import type { ConfigProblem } from '../errors.js';
 import {
   type Claims,
   isRecord,
@@ -21,6 +21,7 @@ import {
   type TokenSet,
   type User,
 } from '../session.js';
+import { readDocument } from './answer.js';
 import { cachedDocument } from './cached-document.js';
 import { ProviderFailure } from './failure.js';
 import { pkceChallenge } from './pkce.js';
@@ -54,7 +55,7 @@ export interface OidcOptions {
 }
 
 const checks: Checks<OidcOptions> = {
-  issuer: secureUrl,
+  issuer: secureBaseUrl,
   clientId: text,
   clientSecret: optional(text),
   clientAuthentication: optional(callable),
@@ -81,13 +82,12 @@ const checks: Checks<OidcOptions> = {
 
 /** Any OpenID Connect provider, by discovery. */
 export function oidc(options: OidcOptions): Provider {
-  const problems: ConfigProblem[] = checkOptions('provider', options, checks);
-  const isObject = !problems.some(({ path }) => path === 'provider');
-  if (isObject && options.clientSecret === undefined && options.clientAuthentication === undefined) {
+  const { given: own, problems } = readOptions('provider', options, checks);
+  if (isRecord(options) && own.clientSecret === undefined && own.clientAuthentication === undefined) {
     problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
   }
   // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
-  const given: OidcOptions = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : options;
+  const given: OidcOptions = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : own;
   const { issuer = '', clientId = '', clientSecret = '', clientAuthentication, resource, reuse = 'strict' } = given;
   const { scope = 'openid profile email offline_access', accessToken = 'auto' } = given;
   const audience = given.audience ?? resource;
@@ -104,13 +104,7 @@ export function oidc(options: OidcOptions): Provider {
       [oauth.allowInsecureRequests]: isLoopback(url.hostname),
       signal: AbortSignal.timeout(5_000),
     });
-    if (response.status !== 200) {
-      throw new ProviderFailure(
-        response.status >= 500 || response.status === 429 ? 'server_error' : 'provider_misconfigured',
-        `Discovery answered with HTTP status ${response.status}.`,
-      );
-    }
-    return oauth.processDiscoveryResponse(url, response);
+    return oauth.processDiscoveryResponse(url, new Response(await readDocument(response), response));
   });
 
   async function endpoint(name: 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri'): Promise<string> {

@@ -1,7 +1,6 @@
 import { decodeJwt } from 'jose';
 
-import { type Checks, checkOptions, optional, secureUrl, text, textOrList } from '../checks.js';
-import type { ConfigProblem } from '../errors.js';
+import { type Checks, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
 import {
   camelCaseFields,
   type Claims,
@@ -35,17 +34,24 @@ export interface WorkosOptions {
 const checks: Checks<WorkosOptions> = {
   clientId: text,
   apiKey: text,
-  baseUrl: optional(secureUrl),
+  baseUrl: optional(secureBaseUrl),
   issuer: optional(textOrList),
   audience: optional(textOrList),
 };
 
 /** WorkOS AuthKit, through its User Management API. */
 export function workos(options: WorkosOptions): Provider {
-  const problems: readonly ConfigProblem[] = checkOptions('provider', options, checks);
+  const { given, problems } = readOptions('provider', options, checks);
   // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
-  const { clientId = '', apiKey = '', baseUrl, issuer, audience } = problems.length ? ({} as WorkosOptions) : options;
-  const base = (baseUrl ?? 'https://api.workos.com').replace(/\/+$/, '');
+  const {
+    clientId = '',
+    apiKey = '',
+    baseUrl,
+    issuer,
+    audience,
+  }: Partial<WorkosOptions> = problems.length ? {} : given;
+  const { origin, pathname } = new URL(baseUrl ?? 'https://api.workos.com');
+  const base = origin + pathname.replace(/\/+$/, '');
 
   const rules = {
     keysUrl: `${base}/sso/jwks/${encodeURIComponent(clientId)}`,
@@ -86,7 +92,7 @@ export function workos(options: WorkosOptions): Provider {
       const tokens = readTokens(answer);
       const was = previous.user?.id;
       if (was !== undefined && tokens?.user !== undefined && tokens.user.id !== was) {
-        throw new ProviderFailure('provider_misconfigured', 'The refresh answered with another user.');
+        return Promise.reject(new ProviderFailure('provider_misconfigured', 'The refresh answered with another user.'));
       }
       return Promise.resolve(tokens);
     },

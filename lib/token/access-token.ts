@@ -130,6 +130,9 @@ function judge(error: unknown): TokenCheck {
         ? { verdict: 'expired' }
         : { verdict: 'expired', claims: deepFreeze(payload), expiresAtMs: payload.exp * 1000 };
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
+      if (claim === 'nbf' && reason === 'check_failed') {
+        return invalid('invalid_jwt', 'not valid yet (claim nbf): is the clock right?');
+      }
       return invalid(
         'invalid_jwt',
         `claim ${claim ?? ''} ${reason === 'missing' ? 'is missing' : 'is not as it must be'}`,

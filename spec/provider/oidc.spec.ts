@@ -6,6 +6,7 @@ import { oidc, type OidcOptions, type Provider, type SessionPayload, type SignIn
 import { None } from 'oauth4webapi';
 
 import { listen, type Listening } from '../support/http-server.js';
+import { pour } from '../support/endless.js';
 
 const options = { issuer: 'https://issuer.example', clientId: 'client_01', clientSecret: 'cs_a2b3c4' };
 
@@ -75,10 +76,15 @@ describe('the options', () => {
     ['http://0.0.0.0', ['provider.issuer']],
     ['https://user:pass@issuer.example', ['provider.issuer']],
     ['https://issuer.example#part', ['provider.issuer']],
+    ['https://issuer.example#', ['provider.issuer']],
+    ['https://issuer.example?tenant=a', ['provider.issuer']],
+    ['https://issuer.example/?', ['provider.issuer']],
+    [' https://issuer.example', ['provider.issuer']],
+    ['https://issuer.example\n', ['provider.issuer']],
     ['issuer.example', ['provider.issuer']],
     ['', ['provider.issuer']],
     [undefined, ['provider.issuer']],
-  ])('take plain http for loopback hosts only: %s', (issuer, paths) => {
+  ])('take an https URL without a query, and plain http for loopback hosts only: %j', (issuer, paths) => {
     expect(pathsOf({ ...options, issuer })).toEqual(paths);
   });
 
@@ -252,6 +258,24 @@ describe('with the metadata of an issuer', () => {
     for (const url of ['http://issuer.example/x', 'http://localhost.evil.example/x', undefined, 'javascript:x', '/x']) {
       await expect(ask(provide({}, { [name]: url }))).rejects.toMatchObject({ reason: 'provider_misconfigured' });
     }
+  });
+
+  // RFC 6749, sections 3.1 and 3.2: an endpoint may have a query.
+  it.each(ways)('goes to an endpoint with a query: %s', async (_, ask, name) => {
+    await expect(ask(provide({}, { [name]: `${issuer.url}/endpoint?tenant=a` }))).resolves.toBeDefined();
+    const { url } = await provide({}, { token_endpoint: `${issuer.url}/token?tenant=a` }).refreshRequest({
+      refreshToken: 'rt_1',
+    });
+    expect(url).toBe(`${issuer.url}/token?tenant=a`);
+  });
+
+  it('reads no more of the metadata than metadata has', async () => {
+    const endless = await listen((_req, res) => {
+      pour(res.writeHead(200, { 'Content-Type': 'application/json' }));
+    });
+    const provider = oidc({ ...options, issuer: endless.url });
+    await expect(provider.accessTokenRules()).rejects.toMatchObject({ reason: 'server_error' });
+    await endless.close();
   });
 
   it.each([['http://issuer.example/x'], [undefined]])('has nowhere to sign out and revoke at %s', async (url) => {

@@ -82,10 +82,24 @@ describe('the options', () => {
     'file:///etc/passwd',
     'https://user:pass@api.workos.com',
     'https://api.workos.com#part',
+    'https://api.workos.com#',
+    'https://api.workos.com?tenant=a',
+    'https://api.workos.com/?',
+    ' https://api.workos.com',
+    'https://api.workos.com ',
+    'https://api.workos.com\n',
+    'https://api.\tworkos.com',
+    '\u0000https://api.workos.com',
     null,
     1,
   ])('refuse the base URL %s', (baseUrl) => {
     expect(pathsOf({ ...options, baseUrl })).toEqual(['provider.baseUrl']);
+  });
+
+  it('are those of the object itself: what it inherits is refused, not used unseen', () => {
+    expect(pathsOf(Object.create(options) as object)).toEqual(['provider.apiKey', 'provider.clientId']);
+    const base = Object.create({ baseUrl: 'http://evil.example', issuer: false }) as object;
+    expect(pathsOf(Object.assign(base, options))).toEqual(['provider.baseUrl', 'provider.issuer']);
   });
 
   it('are read once: what becomes of them later has no effect', async () => {
@@ -143,12 +157,26 @@ describe('an access token', () => {
   });
 
   it('may come from the issuers of another base URL, however it is written', async () => {
-    for (const baseUrl of ['https://auth.example.com', 'https://auth.example.com/', 'https://auth.example.com//']) {
+    for (const baseUrl of [
+      'https://auth.example.com',
+      'https://auth.example.com/',
+      'https://auth.example.com//',
+      'HTTPS://Auth.Example.com:443',
+    ]) {
       const { issuer, keysUrl } = await workos({ ...options, baseUrl }).accessTokenRules();
       expect(issuer).toContain('https://auth.example.com/user_management/client_01');
       expect(issuer.every((each) => each.startsWith('https://auth.example.com'))).toBe(true);
       expect(keysUrl).toBe('https://auth.example.com/sso/jwks/client_01');
     }
+  });
+
+  it('is looked up below the path of a base URL that has one', async () => {
+    const made = workos({ ...options, baseUrl: 'https://gateway.example.com/workos/' });
+    const { issuer, keysUrl } = await made.accessTokenRules();
+    expect(issuer).toContain('https://gateway.example.com/workos/user_management/client_01');
+    expect(keysUrl).toBe('https://gateway.example.com/workos/sso/jwks/client_01');
+    const { url } = await made.refreshRequest({ refreshToken: 'rt_1' });
+    expect(url).toBe('https://gateway.example.com/workos/user_management/authenticate');
   });
 
   it.each([
@@ -255,8 +283,7 @@ describe('a refresh', () => {
 
   const previous = { accessToken: 'a.b.c', user: { id: 'user_01' } };
   const read = (answer: object, before: SessionPayload = previous) =>
-    // An answer may be refused at once or later; for who waits for it that is the same.
-    Promise.resolve().then(() => provider.readRefresh(answer as Record<string, unknown>, before));
+    provider.readRefresh(answer as Record<string, unknown>, before);
 
   it('reads the answer, the user under the names of the JavaScript packages', async () => {
     const tokens = await read({
