@@ -12,7 +12,7 @@ import { createServer } from 'node:http';
 
 import { memoryCoordinator, withSession, workos } from 'express-sealed-session';
 
-import { deriveFrom } from '../dist/refresh/coordinator.js';
+import { nameOf, secretOf } from '../dist/refresh/coordinator.js';
 import { ironSeal } from './iron-seal.js';
 import { processArgs, serveProcess } from './processes.js';
 import { apiKey, claimsOf, clientId, password, sessionOf, user } from './world.js';
@@ -70,9 +70,16 @@ function refresh(coordinator, number) {
     session,
     sealed,
     sealedUnder: 'bench',
-    successorKey: deriveFrom(provider, session.refreshToken).key,
+    successorKey: nameOf(provider, session.refreshToken),
   };
-  const ticket = { ...deriveFrom(provider, `refresh_${number}`), variant: 'org_01', accessToken: '', wait: true };
+  const token = `refresh_${number}`;
+  const ticket = {
+    key: nameOf(provider, token),
+    secret: secretOf(provider, token),
+    variant: 'org_01',
+    accessToken: '',
+    wait: true,
+  };
   return coordinator.refresh({ ...ticket, graceMs: 60_000, budgetMs: 20_000 }, () => Promise.resolve(outcome));
 }
 
@@ -87,7 +94,7 @@ const loads = {
     subject: memoryCoordinator(),
     // Each session ends under two names.
     each: (coordinator, number) =>
-      coordinator.end(['token', 'session'].map((name) => deriveFrom(provider, `${name} ${number}`).key)),
+      coordinator.end(['token', 'session'].map((name) => nameOf(provider, `${name} ${number}`))),
   }),
 };
 

@@ -1,7 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 
-import { LRUCache } from 'lru-cache';
-
 import { type Emit, emitterFor } from './events.js';
 import type { CookieSettings } from './http/cookies.js';
 import type { TransportSettings } from './http/transport.js';
@@ -16,7 +14,7 @@ import { type Passwords, readPasswords } from './seal/passwords.js';
 import { type Sealer, type Sealing, sealing } from './seal/sealer.js';
 import { type SessionPayload, snakeCasePayload, type User } from './session.js';
 import type { Rule, SessionOptions } from './session-options.js';
-import type { VerifiedSession } from './token/verified-session.js';
+import { type VerifiedSessions, verifiedSessions } from './token/verified-session.js';
 
 /** The options, checked, with every default in its place. Nobody looks at the caller's object again. */
 export interface Config {
@@ -37,7 +35,7 @@ export interface Config {
   readonly onTransient: 'defer' | 'error' | 'stale';
   readonly staleMs: number;
   readonly clockToleranceSeconds: number;
-  readonly verified: LRUCache<string, VerifiedSession> | undefined;
+  readonly verified: VerifiedSessions | undefined;
   readonly verifiedMs: number;
   readonly emit: Emit;
   readonly routes: {
@@ -109,7 +107,7 @@ export function resolveOptions(given: SessionOptions): Config {
     onTransient: options.onTransient ?? 'defer',
     staleMs: (options.staleSeconds ?? 300) * 1000,
     clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
-    verified: cache ? new LRUCache({ max: maxSessions }) : undefined,
+    verified: cache ? verifiedSessions(maxSessions) : undefined,
     verifiedMs: maxSeconds * 1000,
     emit,
     routes: {

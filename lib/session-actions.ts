@@ -2,13 +2,14 @@ import { SessionError } from './errors.js';
 import { RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
 import { type Exchange, withdrawSeal, writeSeal } from './http/transport.js';
 import type { Config } from './options.js';
-import { deriveFrom, type Refreshed } from './refresh/coordinator.js';
+import type { Refreshed } from './refresh/coordinator.js';
 import { isRetryable, type Reason, type RetryableReason, type SessionPayload } from './session.js';
 import {
   endNames,
   establish,
   hasEnded,
   idOf,
+  isStillVerified,
   reasonOf,
   renewSession,
   reportRenewal,
@@ -93,7 +94,7 @@ export function sessionActions(config: Config): SessionOperations {
       RequestSession.stand(session, anonymous('no_session_cookie_provided'));
       if (!payload) return undefined;
       const sessionId = idOf(payload);
-      await config.coordinator.end(endNames(config, payload));
+      await config.coordinator.end(endNames(config, payload).all);
       config.emit('signedOut', { sessionId });
       // The visitor is signed out here whatever the provider says, and does not wait for it.
       void revoke(config, payload);
@@ -139,7 +140,7 @@ export function keepSession(
   sealed: string,
   previous?: SessionPayload,
 ): SessionError | undefined {
-  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each));
+  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each).all);
   const stillWanted = () => !config.coordinator.hasEnded(names) && !successorOf(config, payload);
   const written = writeSeal(exchange, config.transport, sealed, { stillWanted, rotated: previous !== undefined });
   if (written) {
@@ -158,7 +159,7 @@ export function keepSession(
 export async function sealAgain(config: Config, payload: SessionPayload): Promise<string> {
   const [sealed] = await Promise.all([
     config.renewal.seal(payload),
-    config.coordinator.learnEnded?.(endNames(config, payload)),
+    config.coordinator.learnEnded?.(endNames(config, payload).all),
   ]);
   return sealed;
 }
@@ -177,14 +178,11 @@ function keepAsking({ coordinator }: Config, { res }: Exchange, names: readonly 
 }
 
 /** The tokens that another request has got for these meanwhile. */
-function successorOf(
-  { coordinator, provider }: Config,
-  { refreshToken, accessToken }: SessionPayload,
-): Refreshed | undefined {
-  if (refreshToken === undefined) return undefined;
-  const successor = coordinator.successorOf(deriveFrom(provider, refreshToken).key);
+function successorOf(config: Config, payload: SessionPayload): Refreshed | undefined {
+  const { ofRefreshToken } = endNames(config, payload);
+  const successor = ofRefreshToken === undefined ? undefined : config.coordinator.successorOf(ofRefreshToken);
   // Where refresh tokens are not rotated, the successor may be these very tokens.
-  return successor?.session.accessToken === accessToken ? undefined : successor;
+  return successor?.session.accessToken === payload.accessToken ? undefined : successor;
 }
 
 /** By name: `accessToken`, `user.metadata`, `data.basket`. */
@@ -205,6 +203,9 @@ export function dropSession(config: Config, exchange: Exchange, payload: Session
 
 /** Where the request stands with tokens that have just been renewed and are on their way to the browser. */
 export async function standingAfter(config: Config, payload: SessionPayload, sealed: string): Promise<Standing> {
+  // Whoever waits for one renewal with others finds it verified already.
+  const known = config.verified?.get(sealed);
+  if (known && isStillVerified(config, known)) return signedIn(known, true);
   const check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
   switch (check.verdict) {
     case 'valid':
@@ -270,6 +271,6 @@ export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, ref
 
 /** The names of a session that a new one replaces; not those that they share, as after signing in once more. */
 function replacedNames(config: Config, previous: SessionPayload, next: SessionPayload): string[] {
-  const kept = new Set(endNames(config, next));
-  return endNames(config, previous).filter((name) => !kept.has(name));
+  const kept = new Set(endNames(config, next).all);
+  return endNames(config, previous).all.filter((name) => !kept.has(name));
 }

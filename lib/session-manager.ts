@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { decodeJwt } from 'jose';
+import { decodeJwt } from 'jose/jwt/decode';
 
 import { SessionConfigError, SessionError } from './errors.js';
 import { type Config, resolveOptions, sessionSealing } from './options.js';
@@ -18,6 +18,7 @@ import {
   type Reason,
   type SealProblem,
   sessionIdOf,
+  type SessionNames,
   type SessionPayload,
   type SessionProfile,
   succeed,
@@ -189,7 +190,7 @@ async function renewUnlessEnded(config: Config, payload: SessionPayload, request
 
 /** Whether one of these was signed out, here or elsewhere in the fleet. */
 async function hasEndedAnywhere(config: Config, ...payloads: SessionPayload[]): Promise<boolean> {
-  const names = payloads.flatMap((payload) => endNames(config, payload));
+  const names = payloads.flatMap((payload) => endNames(config, payload).all);
   await config.coordinator.learnEnded?.(names);
   return config.coordinator.hasEnded(names);
 }
@@ -255,9 +256,14 @@ export function verifiedSession(
   };
 }
 
+/** Whether what was verified a while ago can still be believed. */
+export function isStillVerified({ coordinator }: Config, { verifiedUntilMs, names }: VerifiedSession): boolean {
+  return Date.now() < verifiedUntilMs && !coordinator.hasEnded(names.all);
+}
+
 /** Whether this session was signed out, as far as this process knows. */
 export function hasEnded(config: Config, payload: SessionPayload): boolean {
-  return config.coordinator.hasEnded(endNames(config, payload));
+  return config.coordinator.hasEnded(endNames(config, payload).all);
 }
 
 /** Whether this session is over by our own rules. */
@@ -265,9 +271,15 @@ export function isOver(config: Config, payload: SessionPayload): boolean {
   return endsAtMs(payload, config) <= Date.now();
 }
 
-/** The names under which a session ends. */
-export function endNames({ provider }: Config, payload: SessionPayload): string[] {
-  return namesOf(provider, payload, idOf(payload));
+const namesByPayload = new WeakMap<SessionPayload, SessionNames>();
+
+/** The names under which a session ends. They are asked for several times on one request, and cost two hashes. */
+export function endNames({ provider }: Config, payload: SessionPayload): SessionNames {
+  const known = namesByPayload.get(payload);
+  if (known) return known;
+  const names = namesOf(provider, payload, idOf(payload));
+  namesByPayload.set(payload, names);
+  return names;
 }
 
 /** The session's id, whether or not the token that names it is still good: enough to end it. */

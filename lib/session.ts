@@ -209,6 +209,14 @@ export function endsAtMs(
   );
 }
 
+/** The names under which a session may have ended. */
+export interface SessionNames {
+  readonly ofRefreshToken: string | undefined;
+  /** Of our own id where there is one: a provider may use its `sid` again when the visitor signs in anew. */
+  readonly ofSession: string | undefined;
+  readonly all: readonly string[];
+}
+
 /** What an app reads of a signed-in session. */
 export interface SessionProfile {
   readonly user: User;

@@ -6,7 +6,6 @@ import { isPrefetch } from './http/navigation.js';
 import { attachedSession, attachSession, RequestSession, type Standing } from './http/request-session.js';
 import { type Exchange, keepPrivate, readSeals } from './http/transport.js';
 import { type Config, resolveOptions } from './options.js';
-import { deriveFrom } from './refresh/coordinator.js';
 import type { Renewal } from './refresh/renew.js';
 import { type Middleware, type Next, requireSession, unavailable } from './require-session.js';
 import { isRetryable, profileOf, type SessionPayload, type TerminalReason } from './session.js';
@@ -22,7 +21,7 @@ import {
   signedIn,
   standingAfter,
 } from './session-actions.js';
-import { hasEnded, isOver, openSession, renewSession, reportRenewal } from './session-manager.js';
+import { hasEnded, isOver, isStillVerified, openSession, renewSession, reportRenewal } from './session-manager.js';
 import type { SessionOptions } from './session-options.js';
 import { checkAccessToken, issuedAtMs, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
@@ -198,17 +197,12 @@ function endSession(visit: Visit, payload: SessionPayload, reason: TerminalReaso
 }
 
 function knownVisitor(config: Config, seals: readonly string[]): VerifiedSession | undefined {
-  const { verified, coordinator } = config;
+  const { verified } = config;
   let session: VerifiedSession | undefined;
   if (verified && isOneCookie(seals)) for (const seal of seals) session ??= verified.get(seal);
-  if (!session) return undefined;
+  if (!session || !isStillVerified(config, session)) return undefined;
   const nowMs = Date.now();
-  const good =
-    nowMs < session.verifiedUntilMs &&
-    nowMs < session.renewFromMs &&
-    nowMs < session.touchFromMs &&
-    !coordinator.hasEnded(session.names);
-  return good ? claim(config, session) : undefined;
+  return nowMs < session.renewFromMs && nowMs < session.touchFromMs ? claim(config, session) : undefined;
 }
 
 /** Of several cookies each is to be looked at. The runs of one cookie's pieces are not several. */
@@ -237,9 +231,9 @@ function openNewest(config: Config, seals: readonly string[]): { sealed: string;
 const maxSeals = 10;
 
 /** The browser has this cookie now, so the one before it need not be kept for it any longer. */
-function claim({ coordinator, provider }: Config, session: VerifiedSession): VerifiedSession {
-  const { refreshToken } = session.payload;
-  if (!session.claimed && refreshToken !== undefined) coordinator.claim(deriveFrom(provider, refreshToken).key);
+function claim({ coordinator }: Config, session: VerifiedSession): VerifiedSession {
+  const { ofRefreshToken } = session.names;
+  if (!session.claimed && ofRefreshToken !== undefined) coordinator.claim(ofRefreshToken);
   session.claimed = true;
   return session;
 }

@@ -10,6 +10,8 @@ export interface Snapshot<Value> {
 export interface CachedDocument<Value> {
   /** The document, fetched only if none is known that is young enough to go by. */
   get(): Promise<Snapshot<Value>>;
+  /** The document, if one is known that is young enough to go by. */
+  peek(): Snapshot<Value> | undefined;
   /** The document as it is now. */
   refetch(): Promise<Snapshot<Value>>;
 }
@@ -50,15 +52,19 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
     return pending;
   }
 
-  function get(): Promise<Snapshot<Value>> {
+  function peek(): Snapshot<Value> | undefined {
     const age = known ? Date.now() - known.fetchedAtMs : Infinity;
-    if (!known || age > usableMs) return refetch();
+    if (age > usableMs) return undefined;
     // Nobody waits for this one; if it fails, the next request finds out what is left.
     if (age > freshMs) refetch().catch(() => undefined);
-    return Promise.resolve(known);
+    return known;
   }
 
-  return { get, refetch };
+  async function get(): Promise<Snapshot<Value>> {
+    return peek() ?? refetch();
+  }
+
+  return { get, peek, refetch };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose';
+import { decodeJwt } from 'jose/jwt/decode';
 import type * as oauth4webapi from 'oauth4webapi';
 
 import {

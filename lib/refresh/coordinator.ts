@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 
 import type { RefreshSource } from '../events.js';
 import type { Provider } from '../provider/provider.js';
-import type { SessionPayload } from '../session.js';
+import type { SessionNames, SessionPayload } from '../session.js';
 import type { Terminal, Transient } from './outcome.js';
 
 /** New tokens, sealed: what everyone gets who comes with the old cookie. */
@@ -64,27 +64,26 @@ export interface Coordinator {
 }
 
 /**
- * Derives from the refresh token a name and a key for what is shared about it. A hash keyed with the token itself:
- * tokens are random enough that neither can be turned back, and the password may change in between.
+ * Names a refresh token to others who hold it. A hash keyed with the token itself: tokens are random enough that it
+ * cannot be turned back, and the password may change in between.
  */
-export function deriveFrom(provider: Provider, refreshToken: string): { key: string; secret: Buffer } {
-  const derive = (use: string) =>
-    createHmac('sha256', refreshToken).update(`express-sealed-session ${use} ${provider.id}`);
-  return { key: derive('name').digest('base64url'), secret: derive('secret').digest() };
+export function nameOf(provider: Provider, refreshToken: string): string {
+  return derive(provider, refreshToken, 'name').toString('base64url');
 }
 
-/**
- * The names under which a session may have ended: its id, and its refresh token. Our own id where there is one: a
- * provider may use its `sid` again when the visitor signs in anew.
- */
-export function namesOf(provider: Provider, payload: SessionPayload, sid: string | undefined): string[] {
-  const sessionId = payload.sessionId ?? sid;
-  const names: string[] = [];
-  if (payload.refreshToken !== undefined) names.push(deriveFrom(provider, payload.refreshToken).key);
-  if (sessionId !== undefined) {
-    names.push(
-      createHmac('sha256', sessionId).update(`express-sealed-session session ${provider.id}`).digest('base64url'),
-    );
-  }
-  return names;
+/** A key for what is shared about a refresh token, derived in the same way. */
+export function secretOf(provider: Provider, refreshToken: string): Buffer {
+  return derive(provider, refreshToken, 'secret');
+}
+
+/** The names of a session: of its refresh token, and of its id. */
+export function namesOf(provider: Provider, payload: SessionPayload, sid: string | undefined): SessionNames {
+  const { refreshToken, sessionId = sid } = payload;
+  const ofRefreshToken = refreshToken === undefined ? undefined : nameOf(provider, refreshToken);
+  const ofSession = sessionId === undefined ? undefined : derive(provider, sessionId, 'session').toString('base64url');
+  return { ofRefreshToken, ofSession, all: [ofRefreshToken, ofSession].filter((name) => name !== undefined) };
+}
+
+function derive(provider: Provider, secret: string, use: string): Buffer {
+  return createHmac('sha256', secret).update(`express-sealed-session ${use} ${provider.id}`).digest();
 }

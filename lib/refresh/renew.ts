@@ -4,7 +4,7 @@ import type { Provider } from '../provider/provider.js';
 import { send } from '../provider/token-endpoint.js';
 import type { Sealing } from '../seal/sealer.js';
 import { type SessionPayload, succeed } from '../session.js';
-import { type Coordinator, deriveFrom, type Outcome } from './coordinator.js';
+import { type Coordinator, nameOf, type Outcome, secretOf } from './coordinator.js';
 import { withBreaker } from './breaker.js';
 import { judge, type Terminal, type Transient } from './outcome.js';
 
@@ -57,7 +57,8 @@ export async function renew(
   // Each turn but the last finds that the token has been spent for another organization and takes its successor.
   for (let turn = 0; turn < 5; turn += 1) {
     const ticket = {
-      ...deriveFrom(provider, current.refreshToken),
+      key: nameOf(provider, current.refreshToken),
+      secret: secretOf(provider, current.refreshToken),
       variant,
       accessToken: current.accessToken,
       graceMs,
@@ -105,7 +106,7 @@ async function runGrant(
     });
     if (judgement.kind !== 'tokens') return judgement;
     const session = shape(succeed(payload, judgement.tokens, Date.now()));
-    const successorKey = session.refreshToken && deriveFrom(provider, session.refreshToken).key;
+    const successorKey = session.refreshToken && nameOf(provider, session.refreshToken);
     return { kind: 'refreshed', session, sealed: await seal(session), sealedUnder, successorKey };
   } catch (error) {
     return { kind: 'transient', reason: failureReason(error) };

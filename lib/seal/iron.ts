@@ -1,7 +1,5 @@
 import { createDecipheriv, createHmac, pbkdf2Sync, timingSafeEqual } from 'node:crypto';
 
-import { sealData } from 'iron-session';
-
 import { isRecord } from '../session.js';
 import type { Passwords } from './passwords.js';
 import type { Opened, Sealer } from './sealer.js';
@@ -32,8 +30,11 @@ export function ironSealer(): Sealer {
     recognises: (text: string) => text.startsWith('Fe26.'),
     open: openIron,
     // Without an expiry of its own: the session's lifetimes are in the payload, where they can be read.
-    seal: (value: object, { sealingId, sealing }: Passwords) =>
-      sealData(value, { password: { [sealingId]: sealing }, ttl: 0 }),
+    seal: async (value: object, { sealingId, sealing }: Passwords) => {
+      // Loaded by the first cookie that is written, not at start-up.
+      const { sealData } = await import('iron-session');
+      return sealData(value, { password: { [sealingId]: sealing }, ttl: 0 });
+    },
   });
 }
 

@@ -1,7 +1,12 @@
-import { createLocalJWKSet, errors, type FlattenedJWSInput, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
+import type { KeyObject } from 'node:crypto';
+
+import type { FlattenedJWSInput, JSONWebKeySet, JWTHeaderParameters } from 'jose';
+import { JWKSNoMatchingKey } from 'jose/errors';
+import { createLocalJWKSet } from 'jose/jwks/local';
 
 import { cachedDocument, getJson } from '../provider/cached-document.js';
 import { ProviderFailure } from '../provider/failure.js';
+import { rsaKeys } from './rs256.js';
 
 type LocalKeySet = ReturnType<typeof createLocalJWKSet>;
 type Key = Awaited<ReturnType<LocalKeySet>>;
@@ -19,6 +24,8 @@ export interface KeySet {
    * @throws {ProviderFailure} it cannot be known now
    */
   readonly find: (header: JWTHeaderParameters, token: FlattenedJWSInput, issuedAtMs: number) => Promise<Key>;
+  /** The published RSA key of this id, if that is known without asking. */
+  readonly rsaKey: (kid: string) => KeyObject | undefined;
   /** Tells that a token fresh from the provider has a key that is not published: the key server lags behind. */
   readonly lagsBehind: () => void;
 }
@@ -38,7 +45,7 @@ export function keySet(url: string): KeySet {
     if (!Array.isArray(document.keys) || document.keys.length === 0) {
       throw new ProviderFailure('server_error', 'The key set has no keys.');
     }
-    return createLocalJWKSet(document as unknown as JSONWebKeySet);
+    return { local: createLocalJWKSet(document as unknown as JSONWebKeySet), rsa: rsaKeys(document.keys) };
   });
   let laggingUntilMs = 0;
   let missed: { kid: string | undefined; atMs: number } | undefined;
@@ -46,7 +53,7 @@ export function keySet(url: string): KeySet {
   async function find(header: JWTHeaderParameters, token: FlattenedJWSInput, issuedAtMs: number): Promise<Key> {
     const known = await keys.get();
     try {
-      return await known.value(header, token);
+      return await known.value.local(header, token);
     } catch (error) {
       if (!isNoMatch(error)) throw error;
     }
@@ -57,7 +64,7 @@ export function keySet(url: string): KeySet {
     if (outdated && !lookedAlready) {
       const { value } = await keys.refetch();
       try {
-        return await value(header, token);
+        return await value.local(header, token);
       } catch (error) {
         if (!isNoMatch(error)) throw error;
         missed = { kid: header.kid, atMs: Date.now() };
@@ -71,9 +78,9 @@ export function keySet(url: string): KeySet {
     laggingUntilMs = Date.now() + lagMs;
   }
 
-  return { find, lagsBehind };
+  return { find, rsaKey: (kid) => keys.peek()?.value.rsa.get(kid), lagsBehind };
 }
 
 function isNoMatch(error: unknown): boolean {
-  return (error as { code?: unknown }).code === errors.JWKSNoMatchingKey.code;
+  return (error as { code?: unknown }).code === JWKSNoMatchingKey.code;
 }

@@ -1,4 +1,8 @@
-import type { SessionPayload, SessionProfile } from '../session.js';
+import { hash } from 'node:crypto';
+
+import { LRUCache } from 'lru-cache';
+
+import type { SessionNames, SessionPayload, SessionProfile } from '../session.js';
 
 /** A session whose access token was verified: what a request needs to know of it, ready to hand. */
 export interface VerifiedSession {
@@ -12,7 +16,25 @@ export interface VerifiedSession {
   /** From here on it is to be verified anew, whatever it says. */
   readonly verifiedUntilMs: number;
   /** The names under which the session may have ended. */
-  readonly names: readonly string[];
+  readonly names: SessionNames;
   /** Whether a browser has come with it. */
   claimed: boolean;
+}
+
+/** Sessions that were verified, by their seals; the least recently used go first. */
+export interface VerifiedSessions {
+  readonly get: (sealed: string) => VerifiedSession | undefined;
+  readonly set: (sealed: string, session: VerifiedSession) => void;
+}
+
+export function verifiedSessions(max: number): VerifiedSessions {
+  const sessions = new LRUCache<string, VerifiedSession>({ max });
+  // By a hash: a seal as the key would keep in memory the whole `Cookie` header of which it is a part.
+  const keyOf = (sealed: string) => hash('sha256', sealed, 'base64url');
+  return {
+    get: (sealed) => sessions.get(keyOf(sealed)),
+    set: (sealed, session) => {
+      sessions.set(keyOf(sealed), session);
+    },
+  };
 }
