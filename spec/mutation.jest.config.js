@@ -3,7 +3,7 @@ import base from '../jest.config.js';
 /** The specs that run the mutated code in their own process, and are quick to start. */
 const specs = {
   seal: 'seal/*',
-  token: '{claims,session-manager,outages}',
+  token: '{token/*,claims,session-manager}',
   refresh: '{refresh/*,races,outages}',
   http: '{http/*,surroundings,with-session}',
 };

@@ -57,6 +57,8 @@ export async function checkAccessToken(
     const claims =
       readAtOnce(accessToken, keys, rules, nowMs, clockToleranceSeconds) ??
       (await verify(accessToken, keys, rules, nowMs, clockToleranceSeconds));
+    const { exp = 0, iat = 0 } = claims;
+    if (hasExpired(exp, nowMs, clockToleranceSeconds)) return expired(claims);
     if (!rules.issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
     // jose asks that `sub` is there, not what it is.
     if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'about nobody');
@@ -65,8 +67,8 @@ export async function checkAccessToken(
     return {
       verdict: 'valid',
       claims: deepFreeze(claims),
-      expiresAtMs: (claims.exp ?? 0) * 1000,
-      issuedAtMs: (claims.iat ?? 0) * 1000,
+      expiresAtMs: exp * 1000,
+      issuedAtMs: iat * 1000,
     };
   } catch (error) {
     if (error instanceof KeyNotPublished && fresh) {
@@ -84,7 +86,7 @@ function checkOpaque({ expiresAt }: SessionPayload, nowMs: number, toleranceSeco
     : { verdict: 'expired', claims: {}, expiresAtMs: expiresAt };
 }
 
-/** The claims of a token that is good beyond doubt; undefined when jose is to say what it is. */
+/** The claims of a token that is good beyond doubt, or was until it expired; undefined when jose is to say what it is. */
 function readAtOnce(
   token: string,
   { rsaKey }: KeySet,
@@ -94,14 +96,14 @@ function readAtOnce(
 ): JWTPayload | undefined {
   const claims = algorithms.includes('RS256') ? signedClaims(token, rsaKey) : undefined;
   if (!claims) return undefined;
-  const { iss, aud, exp, nbf, iat } = claims;
+  const { iss, sub, aud, exp, nbf, iat } = claims;
   const now = Math.floor(nowMs / 1000);
   const isGood =
     typeof iss === 'string' &&
     issuer.includes(iss) &&
+    typeof sub === 'string' &&
     (audience === undefined || [aud].flat().some((one) => typeof one === 'string' && audience.includes(one))) &&
     typeof exp === 'number' &&
-    exp > now - toleranceSeconds &&
     (nbf === undefined || (typeof nbf === 'number' && nbf <= now + toleranceSeconds)) &&
     (iat === undefined || typeof iat === 'number');
   return isGood ? claims : undefined;
@@ -154,9 +156,7 @@ function judge(error: unknown): TokenCheck {
   const { code, claim, reason, payload } = error as Partial<errors.JWTExpired>;
   switch (code) {
     case 'ERR_JWT_EXPIRED':
-      return payload?.exp === undefined
-        ? { verdict: 'expired' }
-        : { verdict: 'expired', claims: deepFreeze(payload), expiresAtMs: payload.exp * 1000 };
+      return payload ? expired(payload) : { verdict: 'expired' };
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
       if (claim === 'nbf' && reason === 'check_failed') {
         return invalid('invalid_jwt', 'not valid yet (claim nbf): is the clock right?');
@@ -178,6 +178,14 @@ function judge(error: unknown): TokenCheck {
       // The rules or the keys could not be had, or they are unusable. None of that is the token's fault.
       return { verdict: 'unknown' };
   }
+}
+
+function hasExpired(exp: number, nowMs: number, toleranceSeconds: number): boolean {
+  return exp <= Math.floor(nowMs / 1000) - toleranceSeconds;
+}
+
+function expired(claims: JWTPayload): TokenCheck {
+  return { verdict: 'expired', claims: deepFreeze(claims), expiresAtMs: (claims.exp ?? 0) * 1000 };
 }
 
 function invalid(reason: TokenReason, detail: string, misconfigured?: 'issuer' | 'audience'): TokenCheck {
