@@ -251,19 +251,19 @@ export function verifiedSession(
     renewFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - windowMs,
     touchFromMs: payload.usedAt === undefined ? Infinity : payload.usedAt * 1000 + config.idleMs / touchesPerIdle,
     verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs, endsAtMs(payload, config)),
-    names: endNames(config, payload),
     claimed: false,
   };
 }
 
 /** Whether what was verified a while ago can still be believed. */
-export function isStillVerified({ coordinator }: Config, { verifiedUntilMs, names }: VerifiedSession): boolean {
-  return Date.now() < verifiedUntilMs && !coordinator.hasEnded(names.all);
+export function isStillVerified(config: Config, { payload, verifiedUntilMs }: VerifiedSession): boolean {
+  return Date.now() < verifiedUntilMs && !hasEnded(config, payload);
 }
 
 /** Whether this session was signed out, as far as this process knows. */
 export function hasEnded(config: Config, payload: SessionPayload): boolean {
-  return config.coordinator.hasEnded(endNames(config, payload).all);
+  const { coordinator } = config;
+  return coordinator.anyEnded?.() !== false && coordinator.hasEnded(endNames(config, payload).all);
 }
 
 /** Whether this session is over by our own rules. */
@@ -273,11 +273,11 @@ export function isOver(config: Config, payload: SessionPayload): boolean {
 
 const namesByPayload = new WeakMap<SessionPayload, SessionNames>();
 
-/** The names under which a session ends. They are asked for several times on one request, and cost two hashes. */
+/** The names under which a session ends. They are asked for several times, and cost two hashes. */
 export function endNames({ provider }: Config, payload: SessionPayload): SessionNames {
   const known = namesByPayload.get(payload);
   if (known) return known;
-  const names = namesOf(provider, payload, idOf(payload));
+  const names = namesOf(provider, payload, () => idOf(payload));
   namesByPayload.set(payload, names);
   return names;
 }

@@ -209,11 +209,9 @@ export function endsAtMs(
   );
 }
 
-/** The names under which a session may have ended. */
+/** The names under which a session may have ended: of its refresh token, and of its id. */
 export interface SessionNames {
   readonly ofRefreshToken: string | undefined;
-  /** Of our own id where there is one: a provider may use its `sid` again when the visitor signs in anew. */
-  readonly ofSession: string | undefined;
   readonly all: readonly string[];
 }
 

@@ -21,7 +21,15 @@ import {
   signedIn,
   standingAfter,
 } from './session-actions.js';
-import { hasEnded, isOver, isStillVerified, openSession, renewSession, reportRenewal } from './session-manager.js';
+import {
+  endNames,
+  hasEnded,
+  isOver,
+  isStillVerified,
+  openSession,
+  renewSession,
+  reportRenewal,
+} from './session-manager.js';
 import type { SessionOptions } from './session-options.js';
 import { checkAccessToken, issuedAtMs, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './token/verified-session.js';
@@ -231,10 +239,11 @@ function openNewest(config: Config, seals: readonly string[]): { sealed: string;
 const maxSeals = 10;
 
 /** The browser has this cookie now, so the one before it need not be kept for it any longer. */
-function claim({ coordinator }: Config, session: VerifiedSession): VerifiedSession {
-  const { ofRefreshToken } = session.names;
-  if (!session.claimed && ofRefreshToken !== undefined) coordinator.claim(ofRefreshToken);
+function claim(config: Config, session: VerifiedSession): VerifiedSession {
+  if (session.claimed) return session;
   session.claimed = true;
+  const { ofRefreshToken } = endNames(config, session.payload);
+  if (ofRefreshToken !== undefined) config.coordinator.claim(ofRefreshToken);
   return session;
 }
 

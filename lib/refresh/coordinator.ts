@@ -57,6 +57,8 @@ export interface Coordinator {
   readonly end: (names: readonly string[]) => Promise<void>;
   /** Whether any of these is known here to have ended. */
   readonly hasEnded: (names: readonly string[]) => boolean;
+  /** Whether anything is known here to have ended: while nothing is, a visitor's names need not be derived. */
+  readonly anyEnded?: () => boolean;
   /** Learns from the rest of the fleet, if there is one, whether any of these has ended. Never rejects. */
   readonly learnEnded?: (names: readonly string[]) => Promise<void>;
   /** Tells whenever the rest of the fleet is lost (`process`) and found again (`fleet`). */
@@ -76,12 +78,29 @@ export function secretOf(provider: Provider, refreshToken: string): Buffer {
   return derive(provider, refreshToken, 'secret');
 }
 
-/** The names of a session: of its refresh token, and of its id. */
-export function namesOf(provider: Provider, payload: SessionPayload, sid: string | undefined): SessionNames {
-  const { refreshToken, sessionId = sid } = payload;
-  const ofRefreshToken = refreshToken === undefined ? undefined : nameOf(provider, refreshToken);
-  const ofSession = sessionId === undefined ? undefined : derive(provider, sessionId, 'session').toString('base64url');
-  return { ofRefreshToken, ofSession, all: [ofRefreshToken, ofSession].filter((name) => name !== undefined) };
+/**
+ * The names of a session, each derived when it is first asked for. By our own id where there is one: a provider may
+ * use its `sid` again when the visitor signs in anew.
+ */
+export function namesOf(provider: Provider, payload: SessionPayload, sid: () => string | undefined): SessionNames {
+  const { refreshToken } = payload;
+  let ofRefreshToken: string | undefined;
+  let all: readonly string[] | undefined;
+  const names = {
+    get ofRefreshToken() {
+      if (refreshToken !== undefined) ofRefreshToken ??= nameOf(provider, refreshToken);
+      return ofRefreshToken;
+    },
+    get all() {
+      if (all) return all;
+      const sessionId = payload.sessionId ?? sid();
+      const ofSession =
+        sessionId === undefined ? undefined : derive(provider, sessionId, 'session').toString('base64url');
+      all = [names.ofRefreshToken, ofSession].filter((name) => name !== undefined);
+      return all;
+    },
+  };
+  return names;
 }
 
 function derive(provider: Provider, secret: string, use: string): Buffer {

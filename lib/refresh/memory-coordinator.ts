@@ -24,13 +24,14 @@ const aheadPauseMs = 5_000;
 
 /** A coordinator whose leader may find that somebody elsewhere has done the work, or is doing it. */
 export interface SingleFlight extends Pick<Coordinator, 'claim' | 'successorOf' | 'hasEnded'> {
+  readonly anyEnded: () => boolean;
   readonly refresh: (ticket: Ticket, lead: () => Promise<Led | undefined>) => Promise<Led | undefined>;
   readonly end: (names: readonly string[]) => void;
 }
 
 /** Coordinates the refreshes of one process. */
 export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coordinator {
-  const { refresh, claim, successorOf, end, hasEnded } = singleFlight(options);
+  const { refresh, claim, successorOf, end, hasEnded, anyEnded } = singleFlight(options);
   return Object.freeze({
     refresh: (ticket, lead) =>
       refresh(ticket, async () => ({ outcome: await lead(), variant: ticket.variant, source: 'leader' })),
@@ -41,6 +42,7 @@ export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coord
       return Promise.resolve();
     },
     hasEnded,
+    anyEnded,
   } satisfies Coordinator);
 }
 
@@ -121,10 +123,14 @@ export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions)
   }
 
   function hasEnded(names: readonly string[]): boolean {
-    return ended.size > 0 && names.some((name) => (ended.get(name) ?? 0) > Date.now());
+    return names.some((name) => (ended.get(name) ?? 0) > Date.now());
   }
 
-  return { refresh, claim, successorOf, end, hasEnded };
+  function anyEnded(): boolean {
+    return ended.size > 0;
+  }
+
+  return { refresh, claim, successorOf, end, hasEnded, anyEnded };
 }
 
 /**

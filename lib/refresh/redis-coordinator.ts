@@ -190,6 +190,7 @@ export function redisCoordinator(options: RedisCoordinatorOptions): Coordinator 
       await Promise.all(names.map((name) => tell(name).catch(() => undefined)));
     },
     hasEnded: local.hasEnded,
+    anyEnded: local.anyEnded,
     learnEnded: async (names) => {
       const unknown = [...new Set(names)].filter((name) => !local.hasEnded([name]));
       const learn = async (name: string) => {

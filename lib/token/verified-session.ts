@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 
 import { LRUCache } from 'lru-cache';
 
-import type { SessionNames, SessionPayload, SessionProfile } from '../session.js';
+import type { SessionPayload, SessionProfile } from '../session.js';
 
 /** A session whose access token was verified: what a request needs to know of it, ready to hand. */
 export interface VerifiedSession {
@@ -15,8 +15,6 @@ export interface VerifiedSession {
   readonly touchFromMs: number;
   /** From here on it is to be verified anew, whatever it says. */
   readonly verifiedUntilMs: number;
-  /** The names under which the session may have ended. */
-  readonly names: SessionNames;
   /** Whether a browser has come with it. */
   claimed: boolean;
 }
