@@ -5,7 +5,7 @@ const specs = {
   seal: 'seal/*',
   token: '{token/*,claims,session-manager}',
   refresh: '{refresh/*,races,outages}',
-  http: '{http/*,surroundings,with-session}',
+  http: '{http/*,surroundings}',
 };
 
 /** @type {import('jest').Config} */
