@@ -54,14 +54,16 @@ export function sessionActions(config: Config): SessionOperations {
       const previous = RequestSession.standingOf(session).payload;
       let payload = establish(config, tokens);
       let check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
+      let waiting: RetryableReason = 'keys_unavailable';
       if (check.verdict === 'expired' && payload.refreshToken !== undefined) {
         // From a migration, say. What the refresh token is worth, the provider knows.
         const renewal = await renewSession(config, payload);
         if (renewal.kind === 'refreshed') {
           payload = renewal.payload;
           check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
-        } else if (renewal.kind !== 'terminal') {
+        } else if (renewal.kind === 'transient') {
           check = { verdict: 'unknown' };
+          waiting = renewal.reason;
         }
       }
       if (check.verdict === 'invalid' || check.verdict === 'expired') {
@@ -82,7 +84,7 @@ export function sessionActions(config: Config): SessionOperations {
         session,
         check.verdict === 'valid'
           ? signedIn(rememberSession(config, sealed, payload, check), true)
-          : deferred('keys_unavailable', undefined, payload),
+          : deferred(waiting, undefined, payload),
       );
       config.emit('signedIn', { sessionId: idOf(payload) });
     },

@@ -417,6 +417,33 @@ describe('a fresh token that has already expired', () => {
   });
 });
 
+describe('a token that does not name its key', () => {
+  it('is tried with each that could have signed it', async () => {
+    const { get } = await serve();
+    const sealed = async (claims: Claims = {}) => {
+      const accessToken = await server.signToken(server.claims(claims), { header: { kid: gone } });
+      return sealData({ accessToken, refreshToken: 'refresh', user: { id: 'user_01' } }, { password, ttl: 0 });
+    };
+    const old = await sealed();
+    await server.rotateKeys({ keepOld: true });
+    const young = await sealed();
+    const late = await sealed({ nbf: now() + 120 });
+    await server.rotateKeys({ keepOld: true });
+    for (const each of [old, young]) expect((await get(each)).json).toMatchObject({ authenticated: true });
+    expect((await get(late)).json).toMatchObject({ authenticated: false, reason: 'invalid_jwt' });
+
+    const accessToken = await server.forge.foreignKey(server.claims());
+    const [, ...rest] = accessToken.split('.');
+    const header = Buffer.from('{"alg":"RS256"}').toString('base64url');
+    const foreign = await sealData(
+      { accessToken: [header, ...rest].join('.'), user: { id: 'user_01' } },
+      { password, ttl: 0 },
+    );
+    expect((await get(foreign)).json).toMatchObject({ authenticated: false, reason: 'invalid_jwt_signature' });
+    expect(server.refreshCount).toBe(0);
+  });
+});
+
 describe('a fresh token with a wrong claim', () => {
   it.each<[string, () => Claims, string | undefined]>([
     ['iss', () => ({ iss: 'https://evil.example' }), 'issuer'],

@@ -14,6 +14,7 @@ import {
 } from 'express-sealed-session';
 import { getIronSession as getIronSession8, unsealData } from 'iron-session';
 import { getIronSession as getIronSession9, sealData as sealData9, unsealData as unsealData9 } from 'iron-session9';
+import { WorkOS as WorkOS11 } from 'workos-node11';
 
 import { frameworks } from './support/apps.js';
 import { type Browser, createBrowser } from './support/browser.js';
@@ -87,15 +88,17 @@ async function issued(overrides: SessionOverrides): Promise<{ refreshToken: stri
 }
 
 // The SDK keeps the keys that it has seen; each peer below has an SDK of its own, as another app would.
-function sdk(): WorkOS {
-  const { port } = new URL(server.url);
-  return new WorkOS(server.apiKey, {
+const sdk = () => new WorkOS(server.apiKey, sdkOptions());
+const sdk11 = () => new WorkOS11(server.apiKey, sdkOptions());
+
+function sdkOptions() {
+  return {
     clientId: server.clientId,
     apiHostname: '127.0.0.1',
     https: false,
-    port: Number(port),
+    port: Number(new URL(server.url).port),
     fetchFn: fetchHere,
-  });
+  };
 }
 
 /**
@@ -107,30 +110,37 @@ const fetchHere: typeof fetch = async (url, init) => {
   return Object.assign(response, { json: async () => JSON.parse(await response.text()) });
 };
 
-const workosNode: Peer = {
-  name: '@workos-inc/node 8',
-  seal: async (overrides = {}) => {
-    const { refreshToken, restore } = await issued(overrides);
-    const { sealedSession } = await sdk().userManagement.authenticateWithRefreshToken({
-      clientId: server.clientId,
-      refreshToken,
-      session: { sealSession: true, cookiePassword: password },
-    });
-    restore();
-    return sealedSession!;
-  },
-  open: async (sessionData) => {
-    const auth = await sdk().userManagement.loadSealedSession({ sessionData, cookiePassword: password }).authenticate();
-    return auth.authenticated
-      ? { ...auth, impersonator: auth.impersonator, organizationId: auth.organizationId }
-      : undefined;
-  },
-  refresh: async (sessionData) => {
-    const renewed = await sdk().userManagement.loadSealedSession({ sessionData, cookiePassword: password }).refresh();
-    return renewed.authenticated ? renewed.sealedSession : undefined;
-  },
-  omits: [],
-};
+function workosSdk(name: string, make: () => WorkOS | WorkOS11): Peer {
+  const load = (sessionData: string) =>
+    make().userManagement.loadSealedSession({ sessionData, cookiePassword: password });
+  return {
+    name,
+    seal: async (overrides = {}) => {
+      const { refreshToken, restore } = await issued(overrides);
+      const { sealedSession } = await make().userManagement.authenticateWithRefreshToken({
+        clientId: server.clientId,
+        refreshToken,
+        session: { sealSession: true, cookiePassword: password },
+      });
+      restore();
+      return sealedSession!;
+    },
+    open: async (sealed) => {
+      const auth = await load(sealed).authenticate();
+      return auth.authenticated
+        ? { ...auth, impersonator: auth.impersonator, organizationId: auth.organizationId }
+        : undefined;
+    },
+    refresh: async (sealed) => {
+      const renewed = await load(sealed).refresh();
+      return renewed.authenticated ? renewed.sealedSession : undefined;
+    },
+    omits: [],
+  };
+}
+
+const workosNode = workosSdk('@workos-inc/node 8', sdk);
+const workosNode11 = workosSdk('@workos-inc/node 11', sdk11);
 
 class HeaderStorage extends CookieSessionStorage<Request, Response> {
   override getCookie(request: Request, name: string): Promise<string | null> {
@@ -215,7 +225,7 @@ function ironSession(name: string, getIronSession: typeof getIronSession8, ttl: 
 
 const ironSession8: Peer = { ...ironSession('iron-session 8', getIronSession8, 0), needsSuffix: true };
 const ironSession9 = ironSession('iron-session 9, with an expiry in the seal', getIronSession9, undefined);
-const peers = [workosNode, authkitSession, ironSession8, ironSession9];
+const peers = [workosNode, workosNode11, authkitSession, ironSession8, ironSession9];
 const refreshing = peers.filter((peer): peer is Required<Peer> => peer.refresh !== undefined);
 
 /** As any reader of Iron seals opens it. */

@@ -62,6 +62,38 @@ describe.each(faults)('a provider that answers with %s', (_, fault, reason, retr
   });
 });
 
+describe('signing in with tokens that have expired', () => {
+  const tokensOf = ({ accessToken, refreshToken, user }: Record<string, unknown>) => ({
+    headers: { 'x-tokens': JSON.stringify({ accessToken, refreshToken, user }) },
+  });
+
+  it('renews them', async () => {
+    const app = await serve();
+    const page = await app.browser().fetch('/in', tokensOf(await sealedSession(server, expired)));
+    expect(page.json).toMatchObject({ authenticated: true, refreshed: true });
+  });
+
+  it('keeps them while the provider is away, for the next request', async () => {
+    const app = await serve();
+    const tokens = await sealedSession(server, expired);
+    server.token.fail(answers.unavailable);
+    const page = await app.browser().fetch('/in', tokensOf(tokens));
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'server_error', retryable: true });
+    server.token.heal();
+    const next = await app.send(sessionCookieOf(page.setCookies)!);
+    expect(next.json).toMatchObject({ authenticated: true, refreshed: true });
+  });
+
+  it('is refused when the provider has ended their session', async () => {
+    const app = await serve();
+    const tokens = await sealedSession(server, expired);
+    server.sessions.revoke(tokens.sessionId);
+    const page = await app.browser().fetch('/in', tokensOf(tokens));
+    expect([page.status, page.setCookies]).toEqual([500, []]);
+    expect(page.json).toMatchObject({ error: 'ERR_SESSION_TOKENS_INVALID' });
+  });
+});
+
 describe('a reply that is lost after the provider has rotated', () => {
   it('is asked for again, within the replay window of the provider', async () => {
     const app = await serve();

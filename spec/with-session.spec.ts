@@ -267,6 +267,49 @@ describe('the session on the request', () => {
     expect(results).toEqual([{ refreshed: false, reason: 'sso_required', retryable: false }, { refreshed: true }]);
   });
 
+  it('says why it cannot be refreshed, to a visitor and to a session without a refresh token', async () => {
+    const app = await serve(framework, {}, (each) => {
+      each.get('/', async (req, res) => {
+        res.end(JSON.stringify(await getSession(req).refresh()));
+      });
+    });
+    const before = server.refreshCount;
+    expect((await createBrowser(app.url).get('/')).json).toEqual({
+      refreshed: false,
+      reason: 'no_session_cookie_provided',
+      retryable: false,
+    });
+    const { sealed } = await sealedSession(server, {}, { refreshToken: undefined });
+    expect((await createBrowser(app.url).get('/', cookieHeader(sealed))).json).toEqual({
+      refreshed: false,
+      reason: 'invalid_session_cookie',
+      retryable: false,
+    });
+    expect(server.refreshCount).toBe(before);
+  });
+
+  it('keeps the cookie of new tokens that cannot be verified yet, and says so', async () => {
+    const app = await serve(framework, {}, (each) => {
+      each.get('/', async (req, res) => {
+        const result = await getSession(req).refresh();
+        res.end(JSON.stringify({ ...getSession(req), result }));
+      });
+    });
+    const { sealed } = await sealedSession(server);
+    await createBrowser(app.url).get('/', cookieHeader(sealed));
+    const other = await sealedSession(server);
+    // The key server does not know yet what the token endpoint signs with.
+    const published = await (await fetch(`${server.url}/sso/jwks/${server.clientId}`)).json();
+    await server.rotateKeys({ keepOld: true });
+    server.keys.fail({ status: 200, body: published }, Infinity);
+    clock.advance(2);
+    const page = await createBrowser(app.url).get('/', cookieHeader(other.sealed));
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'keys_unavailable', retryable: true });
+    expect(page.json.result).toEqual({ refreshed: false, reason: 'keys_unavailable', retryable: true });
+    expect(sessionCookieOf(page.setCookies)).toMatch(/^Fe26/);
+    server.keys.heal();
+  });
+
   it('refuses to spend a token when the headers are already sent', async () => {
     let code: unknown;
     const app = await serve(framework, {}, (each) => {

@@ -22,7 +22,7 @@ const longEnough = (value: unknown) => typeof value === 'string' && value.length
 
 export const passwordCheck: Check = (value) => {
   const wanted = `must be a string of at least ${minimumLength} characters, or a map of number → such a string;`;
-  if (typeof value === 'string' || typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return longEnough(value) ? undefined : `${wanted} ${kind(value)} was given. Make one with: openssl rand -base64 32`;
   }
   const entries = Object.entries(value);
