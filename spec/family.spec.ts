@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -308,6 +309,54 @@ it('is over, as for iron-session 9, when the seal itself has expired', async () 
     expect((await app.send(sealed)).json.authenticated).toBe(authenticated);
     expect((await ironSession9.open(sealed)) !== undefined).toBe(authenticated);
   }
+});
+
+describe('recorded seals of iron-session', () => {
+  const vectors = JSON.parse(readFileSync(new URL('./vectors/iron-seals.json', import.meta.url), 'utf8')) as readonly {
+    name: string;
+    password?: string;
+    passwords?: Record<string, string>;
+    sealed: string;
+  }[];
+  const seals = vectors.map(({ name, password: single, passwords, sealed }) => {
+    const right = single ?? passwords![sealed.split('*')[1]!]!;
+    return {
+      name,
+      sealed,
+      right,
+      all: single ?? passwords!,
+      others: Object.values(passwords ?? {}).filter((each) => each !== right),
+    };
+  });
+
+  beforeEach(() => {
+    // One of them has an expiry, 400 days later.
+    clock.advance((Date.UTC(2026, 10, 23) - Date.now()) / 1000);
+  });
+
+  const answers = async (sealed: string, under: Password) => {
+    const session = createSessionManager(workosOptions(server, { password: under })).load(sealed);
+    return [await session.authenticate(), await session.refresh()];
+  };
+
+  it.each(seals)('are opened, as far as their token, which is none: $name', async ({ sealed, right, all }) => {
+    const invalid = { authenticated: false, reason: 'invalid_jwt', retryable: false };
+    for (const under of [all, right, { 7: right }]) expect((await answers(sealed, under))[0]).toEqual(invalid);
+  });
+
+  it.each(seals)('are no session under a wrong password: $name', async ({ sealed, right, others }) => {
+    const foreign = 'a password that nobody here has heard of';
+    const invalid = { authenticated: false, reason: 'invalid_session_cookie', retryable: false };
+    const wrong = [
+      foreign,
+      `${right}x`,
+      right.slice(0, -1),
+      right.toUpperCase(),
+      { 1: foreign, 2: `${right} ` },
+      ...others,
+    ];
+    for (const under of wrong) expect([under, ...(await answers(sealed, under))]).toEqual([under, invalid, invalid]);
+  });
 });
 
 describe.each(peers)('our cookie in $name', (peer) => {
@@ -695,6 +744,24 @@ describe('changing the password beside iron-session', () => {
     const sealed = sessionCookieOf(page.setCookies)!;
     expect(sealed.split('*')[1]).toBe('2');
     expect(await unseal(sealed, { password: { 1: older, 2: password } })).toMatchObject({ user: fullUser });
+  });
+
+  it.each(refreshing)('goes on beside $name, where the old one has the id 0 and the new one 1', async (peer) => {
+    const own = await serveSessions(workosOptions(server, { password: { 0: older, 1: password } }));
+    open.push(own);
+    const underOlder = async (overrides: SessionOverrides) =>
+      sealData9(await payloadOf(await peer.seal(overrides)), { password: older, ttl: 0 });
+
+    const page = await own.send(await underOlder({ ...full, ...expired }), '/guarded');
+    expect(page.json).toMatchObject({ authenticated: true, refreshed: true, user: fullUser });
+    const sealed = sessionCookieOf(page.setCookies)!;
+    expect(sealed.split('*')[1]).toBe('1');
+    expect(await peer.open(sealed)).toMatchObject({ user: fullUser, organizationId: 'org_01', impersonator });
+
+    // What nobody has renewed yet is a session here and, as it has one password only, not there.
+    const old = await underOlder(full);
+    expect((await own.send(old, '/guarded')).json).toMatchObject({ authenticated: true, refreshed: false });
+    expect(await peer.open(old)).toBeUndefined();
   });
 
   // WorkOS's packages know one password, and only under the id 1.

@@ -348,7 +348,7 @@ describe('from a middleware around the WorkOS SDK', () => {
   }
 });
 
-/** The middleware of many an app, as in MIGRATING.md. */
+/** The middleware of many an app, as in the README. */
 function handWrittenApp(server: WorkosServer, url: string) {
   const cookieOptions = { path: '/', httpOnly: true, secure: true, sameSite: 'lax' } as const;
   const sdk = new WorkOS(server.apiKey, {
