@@ -1,6 +1,7 @@
 /** @type {import('jest').Config} */
 export default {
   testMatch: ['<rootDir>/spec/**/*.spec.ts'],
+  setupFilesAfterEnv: ['<rootDir>/spec/support/watch.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '\\.ts$': [

@@ -3,6 +3,7 @@ import connect from 'connect';
 import express, { type RequestHandler } from 'express';
 import express4 from 'express4';
 import { listen, type Listening } from './http-server.js';
+import { watch } from './watch.js';
 
 export { listen, type Listening } from './http-server.js';
 
@@ -94,6 +95,7 @@ function chain(handlers: Handler[]): Handler {
 
 /** The status of the error and what it says; headers that are on the response already stay. */
 function answerError(thrown: unknown, _req: IncomingMessage, res: ServerResponse, next: Next): void {
+  watch('an error', thrown);
   if (res.headersSent) {
     next(thrown);
     return;

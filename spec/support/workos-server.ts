@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createEndpoint, type Answer, type RecordedRequest } from './endpoint.js';
 import { listen } from './http-server.js';
 import { createSigner, type Claims } from './signer.js';
+import { plant } from './watch.js';
 import { answers } from './workos-answers.js';
 
 export { answers } from './workos-answers.js';
@@ -202,11 +203,15 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
   async function grant(session: Session, lifetimeSeconds: number): Promise<TokenResponse> {
     const refreshToken = randomUUID().replaceAll('-', '');
     refreshTokens.set(refreshToken, { session });
+    const accessToken = await signer.sign(claimsOf(session, lifetimeSeconds));
+    plant('a refresh token', refreshToken);
+    // What comes before is the same in every token.
+    plant('an access token', accessToken.slice(accessToken.indexOf('.') + 1));
     const { user, organizationId, impersonator } = session;
     return {
       user,
       ...(organizationId && { organization_id: organizationId }),
-      access_token: await signer.sign(claimsOf(session, lifetimeSeconds)),
+      access_token: accessToken,
       refresh_token: refreshToken,
       authentication_method: impersonator ? 'Impersonation' : 'Password',
       ...(impersonator && { impersonator }),
@@ -270,6 +275,7 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
       for (const [name, value] of Object.entries(visitor)) back.searchParams.set(name, value);
     } else {
       const code = randomUUID();
+      plant('a code', code);
       const organizationId = query.get('organization_id') ?? visitor.organizationId;
       codes.set(code, { challenge: query.get('code_challenge'), visitor: { ...visitor, organizationId } });
       back.searchParams.set('code', code);

@@ -1,8 +1,10 @@
 import { createSessionManager, type SessionOptions, workos } from 'express-sealed-session';
 
+import { plant, watchEvents } from './watch.js';
 import type { SessionOverrides, WorkosServer } from './workos-server.js';
 
-export const password = 'a password of at least thirty-two characters';
+export const password = 'kV2#xR9!mZ4@bN7$wQ1%tL6^yH3&cJ8*fD5';
+plant('the password', password);
 
 /** Options as an app would write them, for a server that speaks WorkOS's wire. */
 export function workosOptions(server: WorkosServer, options: Partial<SessionOptions> = {}): SessionOptions {
@@ -10,6 +12,7 @@ export function workosOptions(server: WorkosServer, options: Partial<SessionOpti
     provider: workos({ clientId: server.clientId, apiKey: server.apiKey, baseUrl: server.url }),
     password,
     ...options,
+    ...(options.events && { events: watchEvents(options.events) }),
   };
 }
 
@@ -26,6 +29,7 @@ export async function sealedSession(
     user: { ...user },
     ...change,
   });
+  plant('a seal', sealed);
   return { sealed, accessToken, refreshToken, sessionId };
 }
 
