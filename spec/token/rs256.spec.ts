@@ -1,13 +1,13 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
 import type { Provider } from '../../lib/provider/provider.js';
 import { checkAccessToken } from '../../lib/token/access-token.js';
 import { rsaKeys, signedClaims } from '../../lib/token/rs256.js';
-import { listen } from '../support/http-server.js';
+import { listen, type Listening } from '../support/http-server.js';
 
 const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const other = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -136,20 +136,49 @@ describe('a key', () => {
 });
 
 describe('the whole check of an access token', () => {
+  let server: Listening;
+  beforeAll(async () => {
+    server = await listen((_, res) => res.end(JSON.stringify({ keys: [jwk] })));
+  });
+  afterAll(() => server.close());
+
+  const provider = (audience: string[] | undefined, algorithms: string[]) =>
+    ({
+      isOpaque: () => false,
+      accessTokenRules: () =>
+        Promise.resolve({
+          keysUrl: server.url,
+          algorithms,
+          issuer: ['https://issuer.example', 'https://issuer.example/'],
+          audience,
+          issuedToUs: () => true,
+        }),
+    }) as unknown as Provider;
+
+  it('does without WebCrypto for an ordinary token, once the keys are known', async () => {
+    const [anyone, api] = [provider(undefined, ['ES256', 'RS256']), provider(['other', 'api'], ['RS256'])];
+    const now = Math.floor(Date.now() / 1000);
+    const good = { ...claims, iat: now, exp: now + 300 };
+    const check = (of: Provider, more: object) =>
+      checkAccessToken(of, { accessToken: signed(header, { ...good, ...more }) }, { clockToleranceSeconds: 5 });
+    for (const each of [anyone, api]) await check(each, { aud: 'api' });
+    const verify = jest.spyOn(crypto.subtle, 'verify');
+    for (const more of [{}, { nbf: now + 4 }, { iat: undefined }, { iss: 'https://issuer.example/' }]) {
+      expect(await check(anyone, more)).toMatchObject({ verdict: 'valid', claims: { sub: 'user_01' } });
+    }
+    for (const aud of ['api', ['x', 'other']]) expect(await check(api, { aud })).toMatchObject({ verdict: 'valid' });
+    expect(await check(anyone, {})).toMatchObject({ issuedAtMs: now * 1000, expiresAtMs: (now + 300) * 1000 });
+    expect(await check(anyone, { exp: now - 6 })).toMatchObject({
+      verdict: 'expired',
+      claims: { sub: 'user_01' },
+      expiresAtMs: (now - 6) * 1000,
+    });
+    expect(verify).not.toHaveBeenCalled();
+    await check(anyone, { iss: 'https://evil.example' });
+    expect(verify).toHaveBeenCalled();
+  });
+
   it('finds valid what jose finds valid, and nothing else', async () => {
-    const server = await listen((_, res) => res.end(JSON.stringify({ keys: [jwk] })));
-    const provider = (audience: string[] | undefined, algorithms: string[]) =>
-      ({
-        isOpaque: () => false,
-        accessTokenRules: () =>
-          Promise.resolve({
-            keysUrl: server.url,
-            algorithms,
-            issuer: ['https://issuer.example', 'https://issuer.example/'],
-            audience,
-            issuedToUs: () => true,
-          }),
-      }) as unknown as Provider;
     const providers = new Map(
       [undefined, ['api'], ['api', 'other']].map((audience) => [audience, provider(audience, ['RS256'])]),
     );
@@ -182,56 +211,52 @@ describe('the whole check of an access token', () => {
     const mostly = (usual: unknown, unusual: fc.Arbitrary<unknown>) =>
       fc.oneof({ weight: 3, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: unusual });
     let valid = 0;
-    try {
-      await fc.assert(
-        fc.asyncProperty(
-          fc.constantFrom(...providers.keys()),
-          fc.record({
-            exp: mostly(now + 300, time),
-            nbf: mostly(undefined, time),
-            iat: mostly(now, time),
-            iss: mostly('https://issuer.example', someone),
-            aud: mostly('api', audience),
-            sub: mostly('user_01', fc.constantFrom<unknown>('', undefined, 7)),
-          }),
-          fc.constantFrom(0, 2),
-          async (asked, generated, tolerance) => {
-            const token = signed(header, generated);
-            const nowMs = Date.now();
-            const ours = await checkAccessToken(
-              providers.get(asked)!,
-              { accessToken: token },
-              { clockToleranceSeconds: tolerance },
-            );
-            const theirs = await askJose(token, {
-              issuer: ['https://issuer.example', 'https://issuer.example/'],
-              ...(asked && { audience: asked }),
-              requiredClaims: ['exp', 'iss', 'sub'],
-              clockTolerance: tolerance,
-              currentDate: new Date(nowMs),
-            });
-            const isAboutSomebody = typeof generated.sub === 'string' && generated.sub !== '';
-            if (Math.floor(nowMs / 1000) !== Math.floor(Date.now() / 1000)) return;
-            expect(ours.verdict === 'valid').toBe(theirs.claims !== undefined && isAboutSomebody);
-            expect(ours.verdict === 'expired').toBe(theirs.code === 'ERR_JWT_EXPIRED');
-            if (ours.verdict === 'expired') expect(ours.claims).toEqual(JSON.parse(JSON.stringify(generated)));
-            if (ours.verdict === 'valid') valid += 1;
-          },
-        ),
-        { numRuns: 600 },
-      );
-      expect(valid).toBeGreaterThan(50);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...providers.keys()),
+        fc.record({
+          exp: mostly(now + 300, time),
+          nbf: mostly(undefined, time),
+          iat: mostly(now, time),
+          iss: mostly('https://issuer.example', someone),
+          aud: mostly('api', audience),
+          sub: mostly('user_01', fc.constantFrom<unknown>('', undefined, 7)),
+        }),
+        fc.constantFrom(0, 2),
+        async (asked, generated, tolerance) => {
+          const token = signed(header, generated);
+          const nowMs = Date.now();
+          const ours = await checkAccessToken(
+            providers.get(asked)!,
+            { accessToken: token },
+            { clockToleranceSeconds: tolerance },
+          );
+          const theirs = await askJose(token, {
+            issuer: ['https://issuer.example', 'https://issuer.example/'],
+            ...(asked && { audience: asked }),
+            requiredClaims: ['exp', 'iss', 'sub'],
+            clockTolerance: tolerance,
+            currentDate: new Date(nowMs),
+          });
+          const isAboutSomebody = typeof generated.sub === 'string' && generated.sub !== '';
+          if (Math.floor(nowMs / 1000) !== Math.floor(Date.now() / 1000)) return;
+          expect(ours.verdict === 'valid').toBe(theirs.claims !== undefined && isAboutSomebody);
+          expect(ours.verdict === 'expired').toBe(theirs.code === 'ERR_JWT_EXPIRED');
+          if (ours.verdict === 'expired') expect(ours.claims).toEqual(JSON.parse(JSON.stringify(generated)));
+          if (ours.verdict === 'valid') valid += 1;
+        },
+      ),
+      { numRuns: 600 },
+    );
+    expect(valid).toBeGreaterThan(50);
 
-      // Where the provider does not sign with RS256, a good RS256 token is none.
-      const token = signed(header, { ...claims, exp: now + 300 });
-      const check = await checkAccessToken(
-        provider(undefined, ['PS256', 'ES256']),
-        { accessToken: token },
-        { clockToleranceSeconds: 0 },
-      );
-      expect(check).toMatchObject({ verdict: 'invalid', reason: 'invalid_jwt_algorithm' });
-    } finally {
-      await server.close();
-    }
+    // Where the provider does not sign with RS256, a good RS256 token is none.
+    const token = signed(header, { ...claims, exp: now + 300 });
+    const check = await checkAccessToken(
+      provider(undefined, ['PS256', 'ES256']),
+      { accessToken: token },
+      { clockToleranceSeconds: 0 },
+    );
+    expect(check).toMatchObject({ verdict: 'invalid', reason: 'invalid_jwt_algorithm' });
   });
 });
