@@ -259,6 +259,22 @@ describe('lifetimes', () => {
   });
 });
 
+describe('the size of a session', () => {
+  it.each(['cookies', 'a header'])('is told as it is sent, in %s', async (how) => {
+    const told: SessionEvents['written'][] = [];
+    const app = await serve({ transport: { header: 'X-Session' }, events: { written: (event) => told.push(event) } });
+    const metadata = { note: 'n'.repeat(3_000) };
+    const { sealed, sessionId } = await sealedSession(server, { ...expired, user: { metadata } });
+    const headers: Record<string, string> = how === 'cookies' ? cookieHeader(sealed).headers : { 'x-session': sealed };
+    const page = await createBrowser(app.url).get('/', { headers });
+    const sent = how === 'cookies' ? page.setCookies : [page.headers.get('x-session')!];
+    // What the browser had under the plain name is removed; that is no part of it.
+    const kept = sent.filter((header) => !header.includes('Max-Age=0'));
+    const bytes = kept.reduce((sum, header) => sum + header.length, 0);
+    expect(told).toEqual([{ sessionId, bytes, pieces: how === 'cookies' ? 2 : 1 }]);
+  });
+});
+
 describe('a header in place of the cookie', () => {
   it('brings the seal, takes the new one back, and sets no cookie', async () => {
     const app = await serve({ transport: { header: 'X-Session' } });

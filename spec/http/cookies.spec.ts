@@ -177,6 +177,13 @@ describe('a seal in cookies', () => {
     ]);
   });
 
+  it('is no longer than servers take back, or than tokens that were rotated may make it', () => {
+    const piecesFor = (bytes: number, rotated: boolean) =>
+      setSeal('a'.repeat(bytes), settings, undefined, rotated)?.length;
+    expect([piecesFor(7_680, false), piecesFor(7_681, false)]).toEqual([2, undefined]);
+    expect([piecesFor(12_288, true), piecesFor(12_289, true)]).toEqual([4, undefined]);
+  });
+
   it('takes the place of one of another length, and leaves nothing of it', () => {
     const size = fc.integer({ min: 1, max: 7_600 });
     fc.assert(

@@ -6,6 +6,7 @@ import compression from 'compression';
 import type { Response } from 'express';
 import session from 'express-session';
 
+import { forbidCaching } from '../../lib/http/response-headers.js';
 import { keepCookies, type TransportSettings } from '../../lib/http/transport.js';
 import { type App, type Framework, frameworks, type Handler, type Listening } from '../support/apps.js';
 import { createBrowser, type Page } from '../support/browser.js';
@@ -423,15 +424,38 @@ describe('a response with our cookie', () => {
           '/',
           onExpress((res) => res.send(text)),
         );
+        app.get(
+          '/dated',
+          onExpress((res) => res.set('Last-Modified', new Date(0).toUTCString()).send(text)),
+        );
       });
       const etag = (await get('/')).headers.get('etag')!;
-      const init = { headers: { 'if-none-match': etag, 'cache-control': 'max-age=0' } };
-      expect((await get('/', init)).status).toBe(304);
-
-      put = true;
-      const page = await get('/', init);
-      expect([page.status, page.headers.get('etag')]).toEqual([200, null]);
-      expect(page).toMatchObject({ text, setCookies: [ours] });
+      for (const [name, value, path] of [
+        ['if-none-match', etag, '/'],
+        ['if-modified-since', new Date(0).toUTCString(), '/dated'],
+      ] as const) {
+        const init = { headers: { [name]: value, 'cache-control': 'max-age=0' } };
+        put = false;
+        expect((await get(path, init)).status).toBe(304);
+        put = true;
+        const page = await get(path, init);
+        expect([page.status, page.headers.get('etag'), page.headers.get('last-modified')]).toEqual([200, null, null]);
+        expect(page).toMatchObject({ text, setCookies: [ours] });
+      }
     },
   );
+
+  it('may be one that was made by hand, without its request', () => {
+    const headers = new Map<string, unknown>();
+    const res = {
+      getHeader: (name: string) => headers.get(name.toLowerCase()),
+      setHeader: (name: string, value: unknown) => headers.set(name.toLowerCase(), value),
+      removeHeader: (name: string) => headers.delete(name.toLowerCase()),
+    };
+    expect(forbidCaching(res as unknown as ServerResponse)).toBe(false);
+    expect([...headers]).toEqual([
+      ['cache-control', 'private, no-store'],
+      ['vary', 'Cookie'],
+    ]);
+  });
 });
