@@ -222,7 +222,8 @@ export async function standingAfter(config: Config, payload: SessionPayload, sea
   }
 }
 
-export function rememberSession(
+/** Makes a session known by the seal that is on its way to the browser. */
+function rememberSession(
   config: Config,
   sealed: string,
   payload: SessionPayload,

@@ -14,7 +14,6 @@ import {
   deferred,
   dropSession,
   keepSession,
-  rememberSession,
   reportRejected,
   sealAgain,
   sessionActions,
@@ -29,6 +28,7 @@ import {
   openSession,
   renewSession,
   reportRenewal,
+  verifiedSession,
 } from './session-manager.js';
 import type { SessionOptions } from './session-options.js';
 import { checkAccessToken, issuedAtMs, type TokenCheck } from './token/access-token.js';
@@ -120,8 +120,11 @@ async function findStanding(visit: Visit, seals: readonly string[]): Promise<Sta
   // 3. The access token in it.
   const check = await checkAccessToken(config.provider, payload, config);
   switch (check.verdict) {
-    case 'valid':
-      return renewAhead(visit, claim(config, rememberSession(config, sealed, payload, check)));
+    case 'valid': {
+      const session = claim(config, verifiedSession(config, payload, check));
+      config.verified?.setIfSeen(sealed, session);
+      return renewAhead(visit, session);
+    }
     case 'expired':
       return renewExpired(visit, payload, check);
     case 'invalid':

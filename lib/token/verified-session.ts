@@ -23,16 +23,28 @@ export interface VerifiedSession {
 export interface VerifiedSessions {
   readonly get: (sealed: string) => VerifiedSession | undefined;
   readonly set: (sealed: string, session: VerifiedSession) => void;
+  /**
+   * The same for a seal that has come before, and comes again; of a new one only that it was seen. Most visitors who
+   * come once do not come again, and as sessions they would drive out those who do, and keep the collector busy.
+   */
+  readonly setIfSeen: (sealed: string, session: VerifiedSession) => void;
 }
 
 export function verifiedSessions(max: number): VerifiedSessions {
-  const sessions = new LRUCache<string, VerifiedSession>({ max });
+  const sessions = new LRUCache<string, VerifiedSession | 'seen'>({ max });
   // By a hash: a seal as the key would keep in memory the whole `Cookie` header of which it is a part.
   const keyOf = (sealed: string) => hash('sha256', sealed, 'base64url');
   return {
-    get: (sealed) => sessions.get(keyOf(sealed)),
+    get: (sealed) => {
+      const found = sessions.get(keyOf(sealed));
+      return found === 'seen' ? undefined : found;
+    },
     set: (sealed, session) => {
       sessions.set(keyOf(sealed), session);
+    },
+    setIfSeen: (sealed, session) => {
+      const key = keyOf(sealed);
+      sessions.set(key, sessions.has(key) ? session : 'seen');
     },
   };
 }
