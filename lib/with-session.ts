@@ -121,9 +121,10 @@ async function findStanding(visit: Visit, seals: readonly string[]): Promise<Sta
   const check = await checkAccessToken(config.provider, payload, config);
   switch (check.verdict) {
     case 'valid': {
-      const session = claim(config, verifiedSession(config, payload, check));
-      config.verified?.setIfSeen(sealed, session);
-      return renewAhead(visit, session);
+      const session = verifiedSession(config, payload, check);
+      // A cookie that was written here is known from the start. Of one that is new here, nothing waits to be claimed.
+      const isNew = config.verified?.setIfSeen(sealed, session) === false;
+      return renewAhead(visit, isNew ? session : claim(config, session));
     }
     case 'expired':
       return renewExpired(visit, payload, check);

@@ -26,8 +26,10 @@ export interface VerifiedSessions {
   /**
    * The same for a seal that has come before, and comes again; of a new one only that it was seen. Most visitors who
    * come once do not come again, and as sessions they would drive out those who do, and keep the collector busy.
+   *
+   * @returns whether it had come before
    */
-  readonly setIfSeen: (sealed: string, session: VerifiedSession) => void;
+  readonly setIfSeen: (sealed: string, session: VerifiedSession) => boolean;
 }
 
 export function verifiedSessions(max: number): VerifiedSessions {
@@ -44,7 +46,9 @@ export function verifiedSessions(max: number): VerifiedSessions {
     },
     setIfSeen: (sealed, session) => {
       const key = keyOf(sealed);
-      sessions.set(key, sessions.has(key) ? session : 'seen');
+      const seen = sessions.has(key);
+      sessions.set(key, seen ? session : 'seen');
+      return seen;
     },
   };
 }
