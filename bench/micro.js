@@ -57,7 +57,8 @@ const check = await checkAccessToken(config.provider, session, config);
 
 const remembering = withSession(options);
 const forgetful = withSession({ ...options, cache: false });
-await visit(remembering);
+// Remembered from the second visit on.
+for (let count = 0; count < 2; count += 1) await visit(remembering);
 
 /** The whole middleware, on what it needs of a request. */
 function visit(middleware) {
