@@ -174,7 +174,7 @@ function keepAsking({ coordinator }: Config, { res }: Exchange, names: readonly 
   if (!coordinator.learnEnded) return;
   const asking = setInterval(() => {
     if (res.headersSent || res.destroyed) clearInterval(asking);
-    else void coordinator.learnEnded?.(names);
+    else coordinator.learnEnded?.(names).catch(() => undefined);
   }, askAgainMs);
   asking.unref();
 }

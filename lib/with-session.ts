@@ -122,7 +122,7 @@ async function findStanding(visit: Visit, seals: readonly string[]): Promise<Sta
   switch (check.verdict) {
     case 'valid': {
       const session = verifiedSession(config, payload, check);
-      // A cookie that was written here is known from the start. Of one that is new here, nothing waits to be claimed.
+      // What was renewed here is known from the start, and claimed as such. What is new here is claimed if it comes again.
       const isNew = config.verified?.setIfSeen(sealed, session) === false;
       return renewAhead(visit, isNew ? session : claim(config, session));
     }

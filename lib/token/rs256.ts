@@ -1,10 +1,11 @@
+import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 
 import { type Claims, isRecord } from '../session.js';
 
 /**
  * The claims of a token whose RS256 signature holds under the key that its header names. `node:crypto` does without
- * waiting, in a sixth of the time, what jose does through WebCrypto. This says yes, or it says nothing: whatever is
+ * waiting, in a third of the time, what jose does through WebCrypto. This says yes, or it says nothing: whatever is
  * out of the ordinary, and whatever is wrong, is undefined here and left to jose to judge.
  */
 export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | undefined): Claims | undefined {
@@ -51,8 +52,11 @@ function rsaKey({ kty, n, e, use, alg, key_ops: operations }: Record<string, unk
 }
 
 function parsePart(part: string): Record<string, unknown> | undefined {
+  const bytes = decodePart(part);
+  // Node would put another letter in the place of what is none.
+  if (!bytes || !isUtf8(bytes)) return undefined;
   try {
-    const value: unknown = JSON.parse(decodePart(part)?.toString() ?? '');
+    const value: unknown = JSON.parse(bytes.toString());
     return isRecord(value) ? value : undefined;
   } catch {
     return undefined;

@@ -16,7 +16,9 @@ const keys = rsaKeys([jwk]);
 const keyOf = (kid: string): KeyObject | undefined => keys.get(kid);
 
 const encode = (value: unknown) =>
-  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+  (Buffer.isBuffer(value) ? value : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))).toString(
+    'base64url',
+  );
 
 /** A token whose signature holds, whatever its parts are. */
 function signed(header: unknown, claims: unknown, key: KeyObject = pair.privateKey, digest = 'sha256'): string {
@@ -40,6 +42,9 @@ async function askJose(
 
 const header = { alg: 'RS256', kid: 'one', typ: 'JWT' };
 const claims = { iss: 'https://issuer.example', sub: 'user_01', exp: 2_000_000_000, text: 'Zoë' };
+
+/** JSON with a byte in it that is no letter. */
+const notUtf8 = (value: object) => Buffer.from(JSON.stringify({ ...value, note: '\u00ff' }), 'latin1');
 
 describe('the claims of a token', () => {
   it('are those that jose finds', async () => {
@@ -88,6 +93,8 @@ describe('the claims of a token', () => {
     ['a fourth part', `${signed(header, claims)}.AAAA`],
     ['claims that are a list', signed(header, [claims])],
     ['claims that are a string', signed(header, '"text"')],
+    ['a header with bytes that are no text', signed(notUtf8(header), claims)],
+    ['claims with bytes that are no text', signed(header, notUtf8(claims))],
     ['claims that are no JSON', signed(header, '{"iss":')],
     ['nothing at all', ''],
     ['three empty parts', '..'],
