@@ -50,20 +50,10 @@ export function withinTime(
     // While Redis is thought to be away, one command at a time finds out whether it still is.
     if (away) silentUntilMs = Date.now() + timeoutMs;
     let sent: Promise<unknown> | undefined;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        // Where this process was too busy to read an answer that has come, it gets to read it first.
-        setImmediate(() =>
-          setImmediate(() => {
-            reject(new RedisAway());
-          }),
-        );
-      }, timeoutMs);
-    });
+    const limit = awakeFor(timeoutMs);
     try {
       sent = command(key, args);
-      const reply = await Promise.race([sent, late]);
+      const reply = await Promise.race([sent, limit.reached]);
       silentUntilMs = 0;
       if (away) tell('fleet');
       away = false;
@@ -75,12 +65,33 @@ export function withinTime(
       away = true;
       throw new RedisAway();
     } finally {
-      clearTimeout(timer);
+      limit.clear();
     }
   };
 }
 
 const pauseMs = 1_000;
+
+/**
+ * Rejects after this time, of which a moment when the process itself was busy counts as one part at most: a busy
+ * process has not read the answer yet, and may not even have sent the command.
+ */
+function awakeFor(ms: number): { readonly reached: Promise<never>; readonly clear: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  const reached = new Promise<never>((_, reject) => {
+    const wait = (parts: number) => {
+      if (parts === 0) reject(new RedisAway());
+      else timer = setTimeout(wait, ms / 5, parts - 1);
+    };
+    wait(5);
+  });
+  return {
+    reached,
+    clear: () => {
+      clearTimeout(timer);
+    },
+  };
+}
 
 /** Redis did not answer, or not in time. Without a cause: a client's error holds the command, and so its arguments. */
 export class RedisAway extends Error {

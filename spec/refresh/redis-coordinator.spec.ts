@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Coordinator, createSessionManager, type Outcome, type Ticket } from 'express-sealed-session';
@@ -209,7 +210,16 @@ describeWithPart('redis', 'redisCoordinator', () => {
   });
 
   it('does not take a busy moment of its own process for an outage', async () => {
-    for (const coordinator of processes()) {
+    // As a client does that is still at work on other commands.
+    const sendsLater = {
+      sendCommand: async (args: string[]) => {
+        for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+        return clients.nodeRedis.sendCommand(args);
+      },
+    };
+    const third = redisCoordinator({ client: sendsLater });
+    third.onScope?.((scope) => scopes.push(scope));
+    for (const coordinator of [...processes(), third]) {
       const learning = coordinator.learnEnded?.([randomUUID()]);
       const until = performance.now() + 300;
       while (performance.now() < until);
