@@ -50,8 +50,7 @@ function isOutage(judgement: Judgement): judgement is Transient {
 function trip(breaker: Breaker, reason: RetryableReason): void {
   breaker.failures += 1;
   breaker.reason = reason;
-  const pauseMs = Math.min(firstPauseMs * 2 ** (breaker.failures - threshold), longestPauseMs);
-  if (breaker.failures >= threshold) breaker.openUntilMs = Date.now() + pauseMs;
+  breaker.openUntilMs = Date.now() + Math.min(firstPauseMs * 2 ** (breaker.failures - threshold), longestPauseMs);
 }
 
 function refuse({ reason }: Breaker, waitMs: number): Transient {

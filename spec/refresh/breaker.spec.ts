@@ -78,6 +78,13 @@ describe('a provider that fails', () => {
     expect((await attempt(refused)).asked).toBe(true);
   });
 
+  it('is asked by as many as come at once, until it is known to be away', async () => {
+    await fail(4);
+    const asks = Array.from({ length: 3 }, () => attempt(away()));
+    expect((await Promise.all(asks)).map(({ asked }) => asked)).toEqual([true, true, true]);
+    expect((await attempt(refused)).asked).toBe(false);
+  });
+
   it('is told from another', async () => {
     await fail(5);
     provider = randomUUID();
