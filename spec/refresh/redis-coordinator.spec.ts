@@ -155,6 +155,72 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
   });
 
+  it('takes over a refresh that came to nothing: its lease has run out, and nothing was published', async () => {
+    const [one] = processes();
+    const ticket = newTicket({ budgetMs: 100 });
+    await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
+    expect(await one.refresh({ ...ticket, wait: false }, mustNotLead)).toBeUndefined();
+    expect(await one.refresh(ticket, mustNotLead)).toEqual({
+      outcome: { kind: 'transient', reason: 'timeout' },
+      variant: '',
+      source: 'leader',
+    });
+    const waiting = one.refresh({ ...ticket, budgetMs: 5_000 }, leads(refreshed));
+    await redis.command('DEL', leaseOf(ticket));
+    expect(await waiting).toMatchObject({ outcome: refreshed, source: 'leader' });
+  });
+
+  it('takes over none whose lease was lost with Redis, for as long as it may still be under way', async () => {
+    const [one] = processes();
+    const ticket = newTicket({ budgetMs: 100 });
+    const passing = { outcome: { kind: 'transient' } };
+    await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
+    redis.pause();
+    await one.learnEnded?.([randomUUID()]);
+    redis.resume();
+    clock.advance(1);
+    // Once while the lease is still there, and once when it is not.
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
+    await redis.command('DEL', leaseOf(ticket));
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
+    expect(await one.refresh({ ...ticket, wait: false }, mustNotLead)).toBeUndefined();
+    await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+    clock.advance(6);
+    expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
+  });
+
+  it('keeps no lease for what it finds done', async () => {
+    const [one, other] = processes({ leaseMs: 60_000 });
+    const ticket = newTicket();
+    await one.refresh(ticket, leads(refreshed));
+    const isFree = async () => (await valueOf(leaseOf(ticket))) === undefined;
+    await eventually(isFree);
+    expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ source: 'fleet' });
+    await eventually(isFree);
+  });
+
+  it('takes new tokens for no answer to those who come with them, where the refresh token stays the same', async () => {
+    const [one, other] = processes();
+    const ticket = newTicket();
+    await one.refresh(ticket, leads(refreshed));
+    const newer = { ...ticket, accessToken: 'the new one' };
+    expect(await other.refresh(newer, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+  });
+
+  it('shares Redis with others, by what its keys begin with', async () => {
+    const [one] = processes({ prefix: 'an app:' });
+    const ticket = newTicket();
+    const name = randomUUID();
+    await one.refresh(ticket, leads(refreshed));
+    await one.end([name]);
+    await eventually(async () => (await valueOf(`an app:{${ticket.key}}:done`)) !== undefined);
+    expect(await valueOf(`an app:{${name}}:ended`)).toBeDefined();
+    expect(await valueOf(doneOf(ticket))).toBeUndefined();
+    const [other] = processes();
+    expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+  });
+
   it('leaves a lease alone that has become somebody else’s', async () => {
     const [one] = processes({ leaseMs: 300 });
     const ticket = newTicket();
@@ -207,6 +273,38 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(other.hasEnded([unknown])).toBe(false);
     await other.learnEnded?.([unknown, name]);
     expect(other.hasEnded([name])).toBe(true);
+    const { ttlMs } = (await redis.entries()).find(({ key }) => key === `sealed-session:{${name}}:ended`)!;
+    expect(ttlMs).toBeGreaterThan(0);
+    expect(ttlMs).toBeLessThanOrEqual(60 * 60_000);
+  });
+
+  it('asks Redis once about a name, and not about what it knows', async () => {
+    const sent: unknown[] = [];
+    const client = { sendCommand: (args: string[]) => (sent.push(args), clients.nodeRedis.sendCommand(args)) };
+    const coordinator = redisCoordinator({ client });
+    const [known, unknown] = [randomUUID(), randomUUID()];
+    expect(coordinator.anyEnded?.()).toBe(false);
+    await coordinator.end([known]);
+    expect(coordinator.anyEnded?.()).toBe(true);
+    sent.length = 0;
+    await coordinator.learnEnded?.([known, unknown, unknown]);
+    expect(sent).toEqual([['GET', `sealed-session:{${unknown}}:ended`]]);
+  });
+
+  it.each<[string, object]>([
+    ['client', { client: undefined }],
+    ['client', { client: null }],
+    ['client', { client: {} }],
+    ['client', { client: { call: 'GET', sendCommand: 'GET' } }],
+    ['prefix', { prefix: 1 }],
+    ['leaseMs', { leaseMs: 99 }],
+    ['timeoutMs', { timeoutMs: 0 }],
+    ['maxSessions', { maxSessions: 0 }],
+    ['ttl', { ttl: 1 }],
+  ])('cannot be set up with a wrong %s: %j', (path, options) => {
+    expect(() => redisCoordinator({ client: clients.ioredis, ...options })).toThrow(
+      expect.objectContaining({ problems: [{ path: `redisCoordinator.${path}`, message: expect.any(String) }] }),
+    );
   });
 
   it('does not take a busy moment of its own process for an outage', async () => {
@@ -305,12 +403,26 @@ describeWithPart('redis', 'redisCoordinator', () => {
       expect(await leading).toMatchObject({ outcome: refreshed, source: 'leader' });
     });
 
-    it('signs out here all the same', async () => {
+    it('presents it once the other can no longer be at it', async () => {
+      const [one] = processes();
+      const ticket = newTicket({ budgetMs: 100 });
+      await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
+      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'transient' } });
+      redis.pause();
+      clock.advance(4);
+      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'transient' } });
+      clock.advance(2);
+      expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
+    });
+
+    it('signs out here all the same, and nobody else', async () => {
       const [one] = processes();
       redis.pause();
-      const name = randomUUID();
+      const [name, other] = [randomUUID(), randomUUID()];
       await one.end([name]);
-      expect(one.hasEnded([name])).toBe(true);
+      clock.advance(1);
+      await one.learnEnded?.([other]);
+      expect([one.hasEnded([name]), one.hasEnded([other])]).toEqual([true, false]);
     });
   });
 });
