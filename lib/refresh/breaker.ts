@@ -24,18 +24,20 @@ const breakers = new Map<string, Breaker>();
 export async function withBreaker(providerId: string, ask: () => Promise<Judgement>): Promise<Judgement> {
   const breaker = breakers.get(providerId) ?? { failures: 0, reason: 'server_error', openUntilMs: 0, probing: false };
   breakers.set(providerId, breaker);
-  if (breaker.failures >= threshold) {
+  const isProbe = breaker.failures >= threshold;
+  if (isProbe) {
     const waitMs = breaker.openUntilMs - Date.now();
     if (waitMs > 0 || breaker.probing) return refuse(breaker, waitMs);
     breaker.probing = true;
   }
   try {
     const judgement = await ask();
-    if (isOutage(judgement)) trip(breaker, judgement.reason);
-    else breaker.failures = 0;
+    if (!isOutage(judgement)) breaker.failures = 0;
+    // Of those who were under way together, the first few have said it: a storm makes no outage longer.
+    else if (isProbe || breaker.failures < threshold) trip(breaker, judgement.reason);
     return judgement;
   } finally {
-    breaker.probing = false;
+    if (isProbe) breaker.probing = false;
   }
 }
 

@@ -26,6 +26,17 @@ async function fail(times: number, answer = away()): Promise<void> {
   for (let count = 0; count < times; count += 1) await attempt(answer);
 }
 
+/** A question that is on its way until it is told the answer. */
+function held() {
+  let answer: (judgement: Judgement) => void = () => undefined;
+  const judged = withBreaker(provider, () => new Promise((resolve) => (answer = resolve)));
+  const finish = (judgement: Judgement) => {
+    answer(judgement);
+    return judged;
+  };
+  return { finish };
+}
+
 describe('a provider that fails', () => {
   it.each(['timeout', 'network_error', 'server_error'] as const)(
     'five times in a row with %s is left alone, and everybody is told so',
@@ -68,13 +79,15 @@ describe('a provider that fails', () => {
   });
 
   it('is asked by one request at a time while it may be back', async () => {
+    const late = held();
     await fail(5);
     clock.advance(1);
-    let answer: (judgement: Judgement) => void = () => undefined;
-    const probe = withBreaker(provider, () => new Promise((resolve) => (answer = resolve)));
+    const probe = held();
     expect((await attempt(refused)).asked).toBe(false);
-    answer(refused);
-    expect(await probe).toEqual(refused);
+    // Of before, and so no reason for another to try.
+    await late.finish(away());
+    expect((await attempt(refused)).asked).toBe(false);
+    expect(await probe.finish(refused)).toEqual(refused);
     expect((await attempt(refused)).asked).toBe(true);
   });
 
@@ -83,6 +96,15 @@ describe('a provider that fails', () => {
     const asks = Array.from({ length: 3 }, () => attempt(away()));
     expect((await Promise.all(asks)).map(({ asked }) => asked)).toEqual([true, true, true]);
     expect((await attempt(refused)).asked).toBe(false);
+  });
+
+  it('to answer many who came at once is away no longer for their number', async () => {
+    const storm = Array.from({ length: 50 }, held);
+    for (const { finish } of storm) await finish(away());
+    expect(await attempt(refused)).toMatchObject({ asked: false, judgement: { retryAfterSeconds: 1 } });
+    clock.advance(1);
+    expect((await attempt(away())).asked).toBe(true);
+    expect(await attempt(refused)).toMatchObject({ asked: false, judgement: { retryAfterSeconds: 2 } });
   });
 
   it('is told from another', async () => {
