@@ -4,7 +4,7 @@ import base from '../jest.config.js';
 const specs = {
   seal: 'seal/*',
   token: '{token/*,claims,session-manager}',
-  refresh: '{refresh/*,races,outages}',
+  refresh: 'refresh/*',
   http: '{http/*,surroundings}',
 };
 
