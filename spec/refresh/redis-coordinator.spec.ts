@@ -302,9 +302,19 @@ describeWithPart('redis', 'redisCoordinator', () => {
     ['maxSessions', { maxSessions: 0 }],
     ['ttl', { ttl: 1 }],
   ])('cannot be set up with a wrong %s: %j', (path, options) => {
+    const message = expect.stringMatching(/^(must be|is not) ./) as unknown;
     expect(() => redisCoordinator({ client: clients.ioredis, ...options })).toThrow(
-      expect.objectContaining({ problems: [{ path: `redisCoordinator.${path}`, message: expect.any(String) }] }),
+      expect.objectContaining({ problems: [{ path: `redisCoordinator.${path}`, message }] }),
     );
+  });
+
+  it.each<[string, RedisClient]>([
+    ['ioredis', { call: () => Promise.resolve('OK') }],
+    ['node-redis', { sendCommand: () => Promise.resolve('OK') }],
+  ])('needs no more of %s than it uses, and remembers no more than it may', async (_, client) => {
+    const coordinator = redisCoordinator({ client, maxSessions: 1 });
+    await coordinator.end(['first', 'second']);
+    expect(['first', 'second'].map((name) => coordinator.hasEnded([name]))).toEqual([false, true]);
   });
 
   it('does not take a busy moment of its own process for an outage', async () => {
