@@ -107,11 +107,22 @@ export function succeed(previous: SessionPayload | undefined, tokens: TokenSet, 
 export function readPayload(value: unknown, camelCaseUser = false): SessionPayload | undefined {
   if (!isRecord(value)) return undefined;
   // A null where a field may be absent means the same: other writers seal both.
-  const present = Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
+  const present = fieldsThat(isPresent, value);
   const payload =
     'access_token' in present && !('accessToken' in present) ? readSnakeCase(present, camelCaseUser) : present;
-  return isPayload(payload) ? withoutOddFields(payload) : undefined;
+  return isPayload(payload) ? fieldsThat(isAsOurs, payload) : undefined;
 }
+
+/** An object with those fields alone that pass; itself, where all do. */
+function fieldsThat<Fields extends Record<string, unknown>>(
+  pass: (value: unknown, field: string) => boolean,
+  all: Fields,
+): Fields {
+  if (Object.keys(all).every((field) => pass(all[field], field))) return all;
+  return Object.fromEntries(Object.entries(all).filter(([field, value]) => pass(value, field))) as Fields;
+}
+
+const isPresent = (value: unknown) => value !== null;
 
 function isPayload(value: Record<string, unknown>): value is Record<string, unknown> & SessionPayload {
   const { accessToken, refreshToken, user } = value;
@@ -122,7 +133,7 @@ function isPayload(value: Record<string, unknown>): value is Record<string, unkn
   );
 }
 
-const isString = (value: unknown) => typeof value === 'string';
+const isString = (value: unknown): value is string => typeof value === 'string';
 
 // Without one of these a session is still one.
 const optionalFields = new Map<string, (value: unknown) => boolean>([
@@ -137,16 +148,13 @@ const optionalFields = new Map<string, (value: unknown) => boolean>([
 ]);
 
 /**
- * Leaves out the fields that hold something else than ours do: another writer with our password may have a use of its
- * own for the name, and that is no reason to sign its visitors out. Without `startedAt` or `usedAt` a session has no
- * limit of that kind, as with a writer that does not know them; a visitor cannot bring that about, because only who
+ * Whether a field holds what ours does. One that does not is left out: another writer with our password may have a use
+ * of its own for the name, and that is no reason to sign its visitors out. Without `startedAt` or `usedAt` a session has
+ * no limit of that kind, as with a writer that does not know them; a visitor cannot bring that about, because only who
  * has the password can write one at all. An opaque token without `expiresAt` is no good.
  */
-function withoutOddFields(payload: SessionPayload): SessionPayload {
-  const fields = Object.entries(payload).filter(
-    ([field, value]) => value === undefined || (optionalFields.get(field)?.(value) ?? true),
-  );
-  return Object.fromEntries(fields) as unknown as SessionPayload;
+function isAsOurs(value: unknown, field: string): boolean {
+  return value === undefined || (optionalFields.get(field)?.(value) ?? true);
 }
 
 // Fields that we do not know keep their names, and so do those of the app's own data.
@@ -230,9 +238,14 @@ export interface SessionProfile {
   readonly impersonator: Impersonator | undefined;
 }
 
+const none: readonly string[] = Object.freeze([]);
+
 export function profileOf(payload: SessionPayload, claims: Claims): SessionProfile {
   const text = (claim: unknown) => (typeof claim === 'string' ? claim : undefined);
-  const texts = (claim: unknown) => (Array.isArray(claim) ? claim.filter((item) => typeof item === 'string') : []);
+  const texts = (claim: unknown): readonly string[] => {
+    if (!Array.isArray(claim)) return none;
+    return claim.every(isString) ? claim : claim.filter(isString);
+  };
   const role = text(claims.role);
   const roles = texts(claims.roles);
   return {

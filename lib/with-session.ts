@@ -57,7 +57,7 @@ export function withSession(options: SessionOptions): Middleware {
       pass(refusal(config, res, standing));
     };
 
-    let seals: string[];
+    let standing: Standing | Promise<Standing>;
     try {
       const attached = attachedSession(req, config.property, origin);
       if (attached) {
@@ -67,23 +67,20 @@ export function withSession(options: SessionOptions): Middleware {
         return;
       }
       refuseInsecureHost(config, req);
-      seals = readSeals(req, config.transport);
+      standing = findStanding({ config, req, res });
     } catch (error) {
       next(error);
       return;
     }
-
-    // A visitor who was verified a moment ago goes through without waiting for anything.
-    const known = knownVisitor(config, seals);
-    if (known) {
-      arrive(signedIn(known));
+    if (!(standing instanceof Promise)) {
+      arrive(standing);
       return;
     }
     // Express 4 and Connect do not catch a rejection: one that escaped would end the process. The rest of the app
     // runs outside the promise, so that what a handler throws is not taken for ours.
-    findStanding({ config, req, res }, seals).then(
-      (standing) => {
-        process.nextTick(arrive, standing);
+    standing.then(
+      (found) => {
+        process.nextTick(arrive, found);
       },
       (error: unknown) => {
         process.nextTick(next, error);
@@ -96,20 +93,32 @@ interface Visit extends Exchange {
   readonly config: Config;
 }
 
+/** What a request brought, opened. */
+interface OpenedCookie {
+  readonly sealed: string;
+  readonly payload: SessionPayload;
+}
+
 type Expired = Extract<TokenCheck, { verdict: 'expired' }>;
 
-/** The request's way: what its cookie is worth, and what is done about it. */
-async function findStanding(visit: Visit, seals: readonly string[]): Promise<Standing> {
-  const { config } = visit;
+/**
+ * The request's way: what its cookie is worth, and what is done about it. A visitor of whom all is at hand, as of almost
+ * all, goes through without waiting for anything; promises begin where something must be asked for.
+ */
+function findStanding(visit: Visit): Standing | Promise<Standing> {
+  const { config, req } = visit;
 
-  // 1. The cookie.
+  // 1. The cookie, and whether it was verified a moment ago.
+  const seals = readSeals(req, config.transport);
   if (seals.length === 0) return anonymous('no_session_cookie_provided');
+  const known = knownVisitor(config, seals);
+  if (known) return signedIn(known);
 
   // 2. What it holds.
   const opened = openNewest(config, seals);
   // Left alone: a wrong password in one deploy must not sign everybody out. The next sign-in replaces it.
   if (!opened) return anonymous('invalid_session_cookie');
-  const { payload, sealed } = opened;
+  const { payload } = opened;
   if (hasEnded(config, payload)) return anonymous('session_revoked');
   if (isOver(config, payload)) {
     config.emit('rejected', { reason: 'invalid_session_cookie', detail: 'expired_seal' });
@@ -118,13 +127,19 @@ async function findStanding(visit: Visit, seals: readonly string[]): Promise<Sta
   }
 
   // 3. The access token in it.
-  const check = await checkAccessToken(config.provider, payload, config);
+  const check = checkAccessToken(config.provider, payload, config);
+  return check instanceof Promise ? check.then((found) => act(visit, opened, found)) : act(visit, opened, check);
+}
+
+/** What follows from the access token. */
+function act(visit: Visit, { payload, sealed }: OpenedCookie, check: TokenCheck): Standing | Promise<Standing> {
+  const { config } = visit;
   switch (check.verdict) {
     case 'valid': {
       const session = verifiedSession(config, payload, check);
       // What was renewed here is known from the start, and claimed as such. What is new here is claimed if it comes again.
       const isNew = config.verified?.setIfSeen(sealed, session) === false;
-      return renewAhead(visit, isNew ? session : claim(config, session));
+      return goOn(visit, isNew ? session : claim(config, session));
     }
     case 'expired':
       return renewExpired(visit, payload, check);
@@ -138,11 +153,17 @@ async function findStanding(visit: Visit, seals: readonly string[]): Promise<Sta
   }
 }
 
-/** 4. The token is good. Close to its expiry one request renews it; the others go on with what they have. */
+/** 4. The token is good. Now and then something is to be written all the same, unless this is not a visit. */
+function goOn(visit: Visit, session: VerifiedSession): Standing | Promise<Standing> {
+  const nowMs = Date.now();
+  const isDue = nowMs >= session.renewFromMs || nowMs >= session.touchFromMs;
+  if (!isDue || !mayTouch(visit.config, visit.req)) return signedIn(session);
+  return nowMs >= session.renewFromMs ? renewAhead(visit, session) : noteUse(visit, session);
+}
+
+/** Close to the token's expiry one request renews it; the others go on with what they have. */
 async function renewAhead(visit: Visit, session: VerifiedSession): Promise<Standing> {
-  const { config, req } = visit;
-  if (!mayTouch(config, req)) return signedIn(session);
-  if (Date.now() < session.renewFromMs) return noteUse(visit, session);
+  const { config } = visit;
   const renewal = await renewSession(config, session.payload, { wait: false });
   if (renewal.kind === 'refreshed') return acceptRenewal(visit, session.payload, renewal, { ahead: true });
   if (renewal.kind === 'terminal') return endSession(visit, session.payload, renewal.reason);
@@ -191,7 +212,6 @@ const maxHops = 100;
 /** Where `idleSeconds` limits the session: seals when it was last used, now and then. */
 async function noteUse(visit: Visit, session: VerifiedSession): Promise<Standing> {
   const { config } = visit;
-  if (Date.now() < session.touchFromMs) return signedIn(session);
   const payload = { ...session.payload, usedAt: Math.trunc(Date.now() / 1000) };
   keepSession(config, visit, payload, await sealAgain(config, payload));
   return signedIn({ ...session, payload });
@@ -223,9 +243,9 @@ function isOneCookie(seals: readonly string[]): boolean {
 }
 
 /** Of the seals that open, the one with the newest token: a browser may send several of one name. */
-function openNewest(config: Config, seals: readonly string[]): { sealed: string; payload: SessionPayload } | undefined {
+function openNewest(config: Config, seals: readonly string[]): OpenedCookie | undefined {
   const problems: string[] = [];
-  let newest: { sealed: string; payload: SessionPayload; issuedAt: number } | undefined;
+  let newest: (OpenedCookie & { issuedAt: number }) | undefined;
   for (const sealed of seals.slice(0, maxSeals)) {
     const opened = openSession(config, sealed);
     if (!opened.ok) {

@@ -275,7 +275,18 @@ describe('signing out while a refresh is under way', () => {
 
     expect(sessionCookieOf(out.setCookies)).toBe('');
     await expectSignedOut(app, sealed);
-    // What the other reply brought is as dead as what it came with.
+    // What the other reply brought, if it was not too late, is as dead as what it came with.
+    for (const brought of renewed.setCookies) await expectSignedOut(app, sessionCookieOf([brought])!);
+  });
+
+  it('ends what came of the refresh as well, also by the old cookie', async () => {
+    const app = await serve();
+    const { sealed } = await sealedSession(server, expired);
+    const renewed = await app.send(sealed);
+    expect(renewed.json.authenticated).toBe(true);
+    const out = await app.send(sealed, '/out');
+    expect(sessionCookieOf(out.setCookies)).toBe('');
+    await expectSignedOut(app, sealed);
     await expectSignedOut(app, sessionCookieOf(renewed.setCookies)!);
   });
 

@@ -1,5 +1,15 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { getSession, type Session, type SessionEvents, type SessionOptions, withSession } from 'express-sealed-session';
+import {
+  getSession,
+  type Middleware,
+  type Session,
+  type SessionEvents,
+  type SessionOptions,
+  withSession,
+} from 'express-sealed-session';
 import { unsealData } from 'iron-session';
 
 import { type App, type Framework, frameworks, type Listening } from './support/apps.js';
@@ -161,6 +171,38 @@ describe.each(frameworks)('on $name', (framework) => {
     expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_PROPERTY_TAKEN' }]);
   });
 
+  it.each([
+    ['session', 'admin'],
+    ['admin', 'session'],
+  ])('asks its own session, where another has put one on `req.%s` before `req.%s`', async (first, second) => {
+    const guarded = workosOptions(server, { property: second, required: true, cookie: { name: second } });
+    const two = await framework.listen((each) => {
+      each.use(withSession(workosOptions(server, { property: first, cookie: { name: first } })));
+      each.use(withSession(guarded));
+      answerSession(each);
+    });
+    open.push(two);
+    const [one, other] = [await sealedSession(server), await sealedSession(server)];
+    const visit = (cookie: string) => createBrowser(two.url).get('/', { headers: { cookie } });
+    expect((await visit(`${first}=${one.sealed}`)).status).toBe(401);
+    const page = await visit(`${first}=${one.sealed}; ${second}=${other.sealed}`);
+    expect([page.status, page.json.sessionId]).toEqual([200, other.sessionId]);
+  });
+
+  it('has no session where something has taken its place', async () => {
+    const replaced = await framework.listen((each) => {
+      each.use(withSession(workosOptions(server)));
+      each.use((req, _res, next) => {
+        Object.assign(req, { session: { authenticated: true, user: { id: 'user_01' } } });
+        next();
+      });
+      answerSession(each);
+    });
+    open.push(replaced);
+    const page = await createBrowser(replaced.url).get('/');
+    expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_MIDDLEWARE_MISSING' }]);
+  });
+
   it('never takes a foreign `req.session` for its own', async () => {
     const foreign = await framework.listen((each) => {
       each.use((req, _res, next) => {
@@ -178,6 +220,43 @@ describe.each(frameworks)('on $name', (framework) => {
 });
 
 const framework = frameworks[0]!;
+
+describe('what a request waits for', () => {
+  /** Runs the middleware on what it needs of a request, and tells whether it was through when the call returned. */
+  async function passes(middleware: Middleware, cookie: string): Promise<{ atOnce: boolean; session: Session }> {
+    const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', headers: { cookie } });
+    let through = false;
+    const next = new Promise((resolve) => {
+      middleware(req, new ServerResponse(req), (error?: unknown) => {
+        through = true;
+        resolve(error);
+      });
+    });
+    const atOnce = through;
+    expect(await next).toBeUndefined();
+    return { atOnce, session: getSession(req) };
+  }
+
+  it('is nothing, for a visitor of whom all is at hand', async () => {
+    const options = workosOptions(server);
+    const [good, another, old] = [
+      await sealedSession(server),
+      await sealedSession(server),
+      await sealedSession(server, expired),
+    ];
+    const middleware = withSession(options);
+    const visit = (sealed: string) => passes(middleware, `wos-session=${sealed}`);
+    // The keys are to be fetched.
+    expect(await visit(good.sealed)).toMatchObject({ atOnce: false, session: { authenticated: true } });
+    // Once seen, remembered, and never seen before.
+    for (const { sealed } of [good, good, another]) {
+      expect(await visit(sealed)).toMatchObject({ atOnce: true, session: { authenticated: true } });
+    }
+    expect(await visit('')).toMatchObject({ atOnce: true, session: { authenticated: false } });
+    expect(await visit('Fe26.2*1')).toMatchObject({ atOnce: true, session: { reason: 'invalid_session_cookie' } });
+    expect(await visit(old.sealed)).toMatchObject({ atOnce: false, session: { authenticated: true, refreshed: true } });
+  });
+});
 
 describe('the session on the request', () => {
   it('keeps tokens out of JSON and out of what is logged', async () => {

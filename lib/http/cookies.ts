@@ -24,18 +24,22 @@ export function cookieValues(header: string | undefined, name: string): string[]
 }
 
 function encodedValues(header: string | undefined, name: string): string[] {
+  if (header === undefined) return [];
+  const values: string[] = [];
   const start = `${name}=`;
-  if (!header?.includes(start)) return [];
-  return header
-    .split(';')
-    .map((pair) => pair.trim())
-    .filter((pair) => pair.startsWith(start))
-    .map((pair) =>
-      pair
-        .slice(start.length)
-        .trim()
-        .replace(/^"(.*)"$/, '$1'),
-    );
+  // Only the pairs that may be meant are cut out: in a long header the rest is the larger part.
+  for (let at = header.indexOf(start); at !== -1;) {
+    const next = header.indexOf(';', at);
+    const end = next === -1 ? header.length : next;
+    const before = header.slice(header.lastIndexOf(';', at) + 1, at);
+    if (before.trim() === '') values.push(unquoted(header.slice(at + start.length, end).trim()));
+    at = header.indexOf(start, end);
+  }
+  return values;
+}
+
+function unquoted(value: string): string {
+  return value.replace(/^"(.*)"$/, '$1');
 }
 
 function decode(value: string): string {

@@ -103,9 +103,13 @@ export class RequestSession {
     this.#stand(standing);
   }
 
-  /** Whether this is a session of ours that came from there: of the same provider, client and cookie. */
-  static isFrom(origin: string, value: unknown): value is RequestSession {
-    return typeof value === 'object' && value !== null && #standing in value && value.#origin === origin;
+  static is(value: unknown): value is RequestSession {
+    return typeof value === 'object' && value !== null && #standing in value;
+  }
+
+  /** Whether it came from there: of the same provider, client and cookie. */
+  static isFrom(origin: string, session: RequestSession): boolean {
+    return session.#origin === origin;
   }
 
   static standingOf(session: RequestSession): Standing {
@@ -166,11 +170,13 @@ export class RequestSession {
   }
 }
 
-const sessionKey = Symbol('express-sealed-session');
+// Under which properties there are sessions in this process: hardly ever more than one.
+const properties = new Set<string>();
+const propertyKey = Symbol('express-sealed-session property');
 const signInPathKey = Symbol('express-sealed-session sign-in path');
 
 interface Marked {
-  [sessionKey]?: RequestSession;
+  [propertyKey]?: string;
   [signInPathKey]?: string;
 }
 
@@ -178,7 +184,7 @@ interface Marked {
 export function attachedSession(req: IncomingMessage, property: string, origin: string): RequestSession | undefined {
   const value = (req as unknown as Record<string, unknown>)[property];
   if (value === undefined || value === null) return undefined;
-  if (RequestSession.isFrom(origin, value)) return value;
+  if (RequestSession.is(value) && RequestSession.isFrom(origin, value)) return value;
   // Whatever it is, it was not verified by us, or by another set of options: taking it for a session would let in
   // anyone, or the users of another client.
   throw new SessionConfigError(
@@ -194,7 +200,9 @@ export function attachedSession(req: IncomingMessage, property: string, origin: 
 
 export function attachSession(req: IncomingMessage, property: string, session: RequestSession): void {
   (req as unknown as Record<string, unknown>)[property] = session;
-  (req as Marked)[sessionKey] = session;
+  // Who asks without naming a property gets the session of the last middleware. Noted only where it can be in doubt:
+  // on a request of Express's every further property costs microseconds.
+  if (properties.add(property).size > 1) (req as Marked)[propertyKey] = property;
 }
 
 /**
@@ -203,10 +211,19 @@ export function attachSession(req: IncomingMessage, property: string, session: R
  * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING` when `withSession` has not run for this request
  */
 export function getSession(req: IncomingMessage): Session {
-  const session = (req as Marked)[sessionKey];
-  if (session) return session as unknown as Session;
+  const last = (req as Marked)[propertyKey];
+  for (const property of last === undefined ? properties : [last]) {
+    const value = (req as unknown as Record<string, unknown>)[property];
+    if (RequestSession.is(value)) return value as unknown as Session;
+  }
   throw new SessionConfigError(
-    [{ path: 'app.use', message: 'must mount withSession(options) before whatever uses the session.' }],
+    [
+      {
+        path: 'app.use',
+        message:
+          'must mount withSession(options) before whatever uses the session, and nothing may take the place of the session on the request.',
+      },
+    ],
     'ERR_SESSION_MIDDLEWARE_MISSING',
   );
 }

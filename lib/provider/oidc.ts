@@ -25,7 +25,7 @@ import { readDocument } from './answer.js';
 import { cachedDocument } from './cached-document.js';
 import { ProviderFailure } from './failure.js';
 import { pkceChallenge } from './pkce.js';
-import type { Provider, RefreshGrant, Reuse, SignInRequest, TokenRequest } from './provider.js';
+import type { AccessTokenRules, Provider, RefreshGrant, Reuse, SignInRequest, TokenRequest } from './provider.js';
 
 export interface OidcOptions {
   /** The issuer identifier; its metadata is discovered below it. Plain http for loopback hosts only. */
@@ -107,14 +107,24 @@ export function oidc(options: OidcOptions): Provider {
     return oauth.processDiscoveryResponse(url, new Response(await readDocument(response), response));
   });
 
-  async function endpoint(name: 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri'): Promise<string> {
-    const { value } = await metadata.get();
-    const url = value[name];
-    // The tokens and the client's secret go there: what holds for `issuer` holds for every endpoint.
-    if (secureUrl(url) !== undefined) {
-      throw new ProviderFailure('provider_misconfigured', `The provider's metadata names no https "${name}".`);
-    }
-    return url ?? '';
+  let rules: { as: oauth4webapi.AuthorizationServer; made: AccessTokenRules } | undefined;
+
+  async function endpoint(name: Endpoint): Promise<string> {
+    return endpointOf((await metadata.get()).value, name);
+  }
+
+  function rulesOf(as: oauth4webapi.AuthorizationServer): AccessTokenRules {
+    if (rules?.as === as) return rules.made;
+    const named = (as.id_token_signing_alg_values_supported ?? []).filter(isAsymmetric);
+    const made = {
+      keysUrl: endpointOf(as, 'jwks_uri'),
+      algorithms: algorithms ?? (named.length ? named : ['RS256']),
+      issuer: [as.issuer],
+      audience: audiences,
+      issuedToUs: (claims: Claims) => issuedTo(clientId, claims, audiences === undefined),
+    };
+    rules = { as, made };
+    return made;
   }
 
   async function tokenRequest(url: string, parameters: Record<string, string | undefined>): Promise<TokenRequest> {
@@ -161,16 +171,9 @@ export function oidc(options: OidcOptions): Provider {
     problems,
 
     isOpaque,
-    accessTokenRules: async () => {
-      const [keysUrl, { value: as }] = await Promise.all([endpoint('jwks_uri'), metadata.get()]);
-      const named = (as.id_token_signing_alg_values_supported ?? []).filter(isAsymmetric);
-      return {
-        keysUrl,
-        algorithms: algorithms ?? (named.length ? named : ['RS256']),
-        issuer: [as.issuer],
-        audience: audiences,
-        issuedToUs: (claims) => issuedTo(clientId, claims, audiences === undefined),
-      };
+    accessTokenRules: () => {
+      const known = metadata.peek();
+      return known ? rulesOf(known.value) : metadata.get().then(({ value }) => rulesOf(value));
     },
 
     organizationOf: ({ organizationId }: SessionPayload) => organizationId,
@@ -257,6 +260,17 @@ export function oidc(options: OidcOptions): Provider {
       return tokenRequest(as.revocation_endpoint ?? '', { token: refreshToken, token_type_hint: 'refresh_token' });
     },
   } satisfies Provider);
+}
+
+type Endpoint = 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri';
+
+function endpointOf(as: oauth4webapi.AuthorizationServer, name: Endpoint): string {
+  const url = as[name];
+  // The tokens and the client's secret go there: what holds for `issuer` holds for every endpoint.
+  if (secureUrl(url) !== undefined) {
+    throw new ProviderFailure('provider_misconfigured', `The provider's metadata names no https "${name}".`);
+  }
+  return url ?? '';
 }
 
 function isAsymmetric(algorithm: unknown): boolean {

@@ -62,7 +62,8 @@ export interface Provider {
 
   /** Whether the access token is a string without meaning, of which only the expiry is known. */
   isOpaque(accessToken: string): boolean;
-  accessTokenRules(): Promise<AccessTokenRules>;
+  /** What is at hand is returned as it is: a request whose token can be checked at once does not wait. */
+  accessTokenRules(): AccessTokenRules | Promise<AccessTokenRules>;
 
   /** The organization that a refresh of this session must ask for, so as not to leave it. */
   organizationOf(payload: SessionPayload): string | undefined;

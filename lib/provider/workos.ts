@@ -82,7 +82,7 @@ export function workos(options: WorkosOptions): Provider {
     problems,
 
     isOpaque: () => false,
-    accessTokenRules: () => Promise.resolve(rules),
+    accessTokenRules: () => rules,
 
     // Not every writer of the cookie seals the organization. The access token names it, valid or not.
     organizationOf: ({ organizationId, accessToken }: SessionPayload) => organizationId ?? orgIdOf(accessToken),

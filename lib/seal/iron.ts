@@ -11,10 +11,10 @@ import type { Opened, Sealer } from './sealer.js';
  *
  * The MAC covers the first six fields. The `~2` behind it is covered by nothing, so it decides nothing.
  */
-const seal =
-  /^(?<covered>Fe26\.2\*(?<id>\w{1,32})\*(?<encryptionSalt>[0-9a-f]{64})\*(?<iv>[\w-]{22})\*(?<ciphertext>[\w-]{22,})\*(?<expiry>\d{0,16}))\*(?<macSalt>[0-9a-f]{64})\*(?<mac>[\w-]{43})(?:~\d)?$/;
+const shape = /^Fe26\.2\*\w{1,32}\*[0-9a-f]{64}\*[\w-]{22}\*[\w-]{22,}\*\d{0,16}\*[0-9a-f]{64}\*[\w-]{43}(?:~\d)?$/;
 
 type Field = 'covered' | 'id' | 'encryptionSalt' | 'iv' | 'ciphertext' | 'expiry' | 'macSalt' | 'mac';
+type Fields = Readonly<Record<Field, string>>;
 
 // Iron forgives a clock that is this far off, both ways.
 const skewMs = 60_000;
@@ -39,14 +39,16 @@ export function ironSealer(): Sealer {
 }
 
 function openIron(text: string, passwords: Passwords, nowMs: number): Opened {
-  const fields = seal.exec(text)?.groups as Record<Field, string> | undefined;
-  if (!fields) return { ok: false, problem: 'bad_shape' };
-
-  const passwordId = whoSealed(fields, passwords);
-  if (passwordId === undefined) {
+  const fields = readFields(text);
+  const passwordId = fields && whoSealed(fields, passwords);
+  if (!fields || passwordId === undefined) {
+    // Looked at letter by letter only now, to tell the operator what was wrong: the MAC vouches for the letters of a
+    // good one, in a tenth of the time.
+    if (!fields || !shape.test(text)) return { ok: false, problem: 'bad_shape' };
     return { ok: false, problem: looksLikeOurs(fields, passwords) ? 'tampered' : 'unknown_password' };
   }
-  // Only now is anything in the seal believed.
+  // From here on what the seal says is believed.
+  if (!/^\d*$/.test(fields.expiry)) return { ok: false, problem: 'bad_shape' };
   if (fields.expiry !== '' && Number(fields.expiry) <= nowMs - skewMs) return { ok: false, problem: 'expired_seal' };
   try {
     const key = deriveKey(passwords.byId.get(passwordId) ?? '', fields.encryptionSalt);
@@ -59,8 +61,17 @@ function openIron(text: string, passwords: Passwords, nowMs: number): Opened {
   }
 }
 
+function readFields(text: string): Fields | undefined {
+  const [prefix, id = '', encryptionSalt = '', iv = '', ciphertext = '', expiry = '', macSalt = '', ending, ...more] =
+    text.split('*', 9);
+  if (prefix !== 'Fe26.2' || ending === undefined || more.length > 0) return undefined;
+  const mac = ending.replace(/~\d$/, '');
+  const covered = text.slice(0, -(macSalt.length + ending.length + 2));
+  return { covered, id, encryptionSalt, iv, ciphertext, expiry, macSalt, mac };
+}
+
 /** The id of the password under which the MAC holds: the seal's own id first, then every other. */
-function whoSealed({ covered, id, macSalt, mac }: Record<Field, string>, { byId }: Passwords): string | undefined {
+function whoSealed({ covered, id, macSalt, mac }: Fields, { byId }: Passwords): string | undefined {
   // As text: the last letter of base64 has bits that encode nothing, and only one writing of a MAC is one.
   const given = Buffer.from(mac);
   const ids = byId.has(id) ? new Set([id, ...byId.keys()]) : byId.keys();
@@ -77,7 +88,7 @@ function whoSealed({ covered, id, macSalt, mac }: Record<Field, string>, { byId 
  * operator a damaged cookie from a wrong password, which the MAC cannot. One block, without padding and with the same
  * work whatever comes out: nothing here tells the sender anything about the plaintext.
  */
-function looksLikeOurs({ encryptionSalt, iv, ciphertext }: Record<Field, string>, { byId }: Passwords): boolean {
+function looksLikeOurs({ encryptionSalt, iv, ciphertext }: Fields, { byId }: Passwords): boolean {
   const [vector, block] = [Buffer.from(iv, 'base64url'), Buffer.from(ciphertext, 'base64url').subarray(0, 16)];
   const beginnings = [...byId.values()].map((password) => {
     const decipher = createDecipheriv('aes-256-cbc', deriveKey(password, encryptionSalt), vector).setAutoPadding(false);

@@ -40,43 +40,76 @@ function keysOf(provider: Provider, url: string): KeySet {
   return keys;
 }
 
-/** Checks the access token of a payload, and that it is about the user beside it. */
-export async function checkAccessToken(
+/**
+ * Checks the access token of a payload, and that it is about the user beside it. At once, where the provider's rules
+ * and keys are at hand and nothing is out of the ordinary; it never rejects, and never throws.
+ */
+export function checkAccessToken(
   provider: Provider,
   payload: SessionPayload,
-  { clockToleranceSeconds, fresh = false }: TokenCheckOptions,
-): Promise<TokenCheck> {
-  const { accessToken, user } = payload;
+  options: TokenCheckOptions,
+): TokenCheck | Promise<TokenCheck> {
+  const { accessToken } = payload;
+  const { clockToleranceSeconds } = options;
   const nowMs = Date.now();
-  if (provider.isOpaque(accessToken)) return checkOpaque(payload, nowMs, clockToleranceSeconds);
 
-  let keys: KeySet | undefined;
+  function checkBy(rules: AccessTokenRules): TokenCheck | Promise<TokenCheck> {
+    const keys = keysOf(provider, rules.keysUrl);
+    const claims = readAtOnce(accessToken, keys, rules, nowMs, clockToleranceSeconds);
+    return claims
+      ? weigh(claims, payload, rules, nowMs, clockToleranceSeconds)
+      : checkWithJose(payload, keys, rules, options, nowMs);
+  }
+
   try {
-    const rules = await provider.accessTokenRules();
-    keys = keysOf(provider, rules.keysUrl);
-    const claims =
-      readAtOnce(accessToken, keys, rules, nowMs, clockToleranceSeconds) ??
-      (await verify(accessToken, keys, rules, nowMs, clockToleranceSeconds));
-    const { exp = 0, iat = 0 } = claims;
-    if (hasExpired(exp, nowMs, clockToleranceSeconds)) return expired(claims);
-    if (!rules.issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
-    // jose asks that `sub` is there, not what it is.
-    if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'about nobody');
-    // A token of one user's beside the profile of another: neither is to be believed.
-    if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
-    return {
-      verdict: 'valid',
-      claims: deepFreeze(claims),
-      expiresAtMs: exp * 1000,
-      issuedAtMs: iat * 1000,
-    };
+    if (provider.isOpaque(accessToken)) return checkOpaque(payload, nowMs, clockToleranceSeconds);
+    const rules = provider.accessTokenRules();
+    return 'then' in rules ? Promise.resolve(rules).then(checkBy).catch(judge) : checkBy(rules);
+  } catch (error) {
+    return judge(error);
+  }
+}
+
+async function checkWithJose(
+  payload: SessionPayload,
+  keys: KeySet,
+  rules: AccessTokenRules,
+  { clockToleranceSeconds, fresh = false }: TokenCheckOptions,
+  nowMs: number,
+): Promise<TokenCheck> {
+  try {
+    const claims = await verify(payload.accessToken, keys, rules, nowMs, clockToleranceSeconds);
+    return weigh(claims, payload, rules, nowMs, clockToleranceSeconds);
   } catch (error) {
     if (error instanceof KeyNotPublished && fresh) {
-      keys?.lagsBehind();
+      keys.lagsBehind();
       return { verdict: 'unknown' };
     }
     return judge(error);
   }
+}
+
+/** What claims come to whose signature holds, and which are this provider's. */
+function weigh(
+  claims: JWTPayload,
+  { user }: SessionPayload,
+  rules: AccessTokenRules,
+  nowMs: number,
+  toleranceSeconds: number,
+): TokenCheck {
+  const { exp = 0, iat = 0 } = claims;
+  if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
+  if (!rules.issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
+  // jose asks that `sub` is there, not what it is.
+  if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'about nobody');
+  // A token of one user's beside the profile of another: neither is to be believed.
+  if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
+  return {
+    verdict: 'valid',
+    claims: deepFreeze(claims),
+    expiresAtMs: exp * 1000,
+    issuedAtMs: iat * 1000,
+  };
 }
 
 function checkOpaque({ expiresAt }: SessionPayload, nowMs: number, toleranceSeconds: number): TokenCheck {
@@ -210,7 +243,7 @@ export function issuedAtMs(token: string): number {
 export function deepFreeze<Value>(value: Value): Value {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);
-    Object.values(value).forEach(deepFreeze);
+    for (const field of Object.values(value)) if (typeof field === 'object') deepFreeze(field);
   }
   return value;
 }

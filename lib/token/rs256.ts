@@ -11,11 +11,8 @@ import { type Claims, isRecord } from '../session.js';
 export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | undefined): Claims | undefined {
   const [head = '', body = '', signature = '', ...rest] = token.split('.');
   if (rest.length > 0) return undefined;
-  const header = parsePart(head);
-  // A critical extension changes what the token means (RFC 7515 section 4.1.11), and `b64` what was signed (RFC 7797).
-  if (header?.alg !== 'RS256' || typeof header.kid !== 'string' || 'crit' in header || 'b64' in header)
-    return undefined;
-  const key = keyOf(header.kid);
+  const kid = keyIdOf(head);
+  const key = kid === undefined ? undefined : keyOf(kid);
   const bytes = decodePart(signature);
   if (!key || !bytes || !verify('sha256', Buffer.from(`${head}.${body}`), key, bytes)) return undefined;
   return parsePart(body);
@@ -49,6 +46,20 @@ function rsaKey({ kty, n, e, use, alg, key_ops: operations }: Record<string, unk
   } catch {
     return undefined;
   }
+}
+
+// A provider's tokens have one header, for as long as it signs with one key.
+let lastHead: { readonly text: string; readonly kid: string | undefined } | undefined;
+
+/** The id of the key that a header names, if it is an ordinary one. */
+function keyIdOf(head: string): string | undefined {
+  if (lastHead?.text === head) return lastHead.kid;
+  const header = parsePart(head);
+  // A critical extension changes what the token means (RFC 7515 section 4.1.11), and `b64` what was signed (RFC 7797).
+  const isOrdinary =
+    header?.alg === 'RS256' && typeof header.kid === 'string' && !('crit' in header) && !('b64' in header);
+  lastHead = { text: head, kid: isOrdinary ? (header.kid as string) : undefined };
+  return lastHead.kid;
 }
 
 function parsePart(part: string): Record<string, unknown> | undefined {

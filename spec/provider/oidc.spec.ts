@@ -237,7 +237,7 @@ describe('with the metadata of an issuer', () => {
   });
 
   const ways: [keyof Provider, (provider: Provider) => Promise<unknown>, string][] = [
-    ['accessTokenRules', (provider) => provider.accessTokenRules(), 'jwks_uri'],
+    ['accessTokenRules', async (provider) => provider.accessTokenRules(), 'jwks_uri'],
     ['refreshRequest', (provider) => provider.refreshRequest({ refreshToken: 'rt_1' }), 'token_endpoint'],
     ['authorizationUrl', (provider) => provider.authorizationUrl(request), 'authorization_endpoint'],
     [
