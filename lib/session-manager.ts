@@ -219,13 +219,20 @@ export function reportRenewal({ emit }: Config, renewal: Extract<Renewal, { kind
 
 /** The payload of a new session. */
 export function establish(config: Config, tokens: TokenSet): SessionPayload {
-  const payload = readPayload(succeed(undefined, tokens, Date.now()));
+  const given = succeed(undefined, tokens, Date.now());
+  const payload = readPayload(given);
   if (!payload) {
     throw new SessionError(
       'ERR_SESSION_TOKENS_INVALID',
       500,
       'A session needs an "accessToken" that is a string. A "refreshToken" must be one too, and a "user" must have an "id".',
     );
+  }
+  // Of another writer's cookie they are left out. Here it is the app's own call that can be put right.
+  const odd = Object.keys(given).find((field) => (given[field] ?? undefined) !== undefined && !(field in payload));
+  if (odd !== undefined) {
+    const field = odd === 'expiresAt' ? 'expiresIn' : odd;
+    throw new SessionError('ERR_SESSION_TOKENS_INVALID', 500, `The "${field}" of the tokens is of the wrong type.`);
   }
   return config.shape({ ...payload, sessionId: randomUUID() });
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createSessionManager, type SessionManager } from 'express-sealed-session';
+import { createSessionManager, type SessionManager, type TokenSet } from 'express-sealed-session';
 import { unsealData } from 'iron-session';
 
 import { useClock } from './support/clock.js';
@@ -295,4 +295,36 @@ describe('logoutUrl', () => {
   it('is undefined without a session', async () => {
     expect(await sessions.load('garbage').logoutUrl()).toBeUndefined();
   });
+});
+
+describe('seal', () => {
+  const good = { accessToken: 'the access token', refreshToken: 'the refresh token', user: { id: 'user_01' } };
+
+  it.each<[string, unknown]>([
+    ['accessToken', ''],
+    ['accessToken', undefined],
+    ['refreshToken', 5],
+    ['user', {}],
+    ['user', 'user_01'],
+    ['organizationId', 5],
+    ['authenticationMethod', {}],
+    ['impersonator', 'admin@example.com'],
+    ['expiresIn', 'soon'],
+    ['expiresIn', NaN],
+  ])('names what is wrong with the tokens, and never shows it: %s %j', async (field, value) => {
+    const sealing = sessions.seal({ ...good, [field]: value });
+    await expect(sealing).rejects.toMatchObject({
+      code: 'ERR_SESSION_TOKENS_INVALID',
+      message: expect.stringContaining(`"${field}"`),
+    });
+    await expect(sealing).rejects.not.toMatchObject({ message: expect.stringMatching(/the refresh token|admin@/) });
+  });
+
+  it.each([{}, { organizationId: null, impersonator: undefined, expiresIn: 300 }, { refreshToken: undefined }])(
+    'takes tokens without what may be absent: %j',
+    async (more) => {
+      const sealed = await sessions.seal({ ...good, ...more } as unknown as TokenSet);
+      expect(await unsealData(sealed, { password })).toMatchObject({ accessToken: good.accessToken, user: good.user });
+    },
+  );
 });
