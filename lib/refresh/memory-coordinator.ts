@@ -48,27 +48,27 @@ export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coord
 
 /** One flight for each refresh token; what came of it is remembered. */
 export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions): SingleFlight {
-  const flights = new Map<string, { variant: string; landing: Promise<Led | undefined> }>();
+  const flights = new Map<string, Promise<Led | undefined>>();
   const remembered = new LRUCache<string, Remembered>({ max: maxSessions });
   const predecessors = new LRUCache<string, string>({ max: maxSessions });
   const ended = new LRUCache<string, number>({ max: maxSessions });
   const failedAt = new LRUCache<string, number>({ max: maxSessions });
 
   async function refresh(ticket: Ticket, lead: () => Promise<Led | undefined>): Promise<Led | undefined> {
-    const { key, variant, wait } = ticket;
+    const { key, wait } = ticket;
     for (;;) {
       const known = recall(ticket);
       if (known && isFor(ticket, known)) return { ...known, source: 'remembered' };
       const flight = flights.get(key);
       if (!flight) break;
       if (!wait) return undefined;
-      const led = await flight.landing;
+      const led = await flight;
       if (led && isFor(ticket, led)) return { ...led, source: led.source === 'leader' ? 'joined' : led.source };
       // It came to nothing that is of use here: the token is still to be had.
     }
     if (!wait && Date.now() - (failedAt.get(key) ?? 0) < aheadPauseMs) return undefined;
     const landing = fly(ticket, lead);
-    flights.set(key, { variant, landing });
+    flights.set(key, landing);
     return landing;
   }
 

@@ -42,7 +42,7 @@ export type Renewal =
 // without, and the next request finds the renewal done.
 const aheadWaitMs = 1_000;
 
-/** Trades the payload's refresh token for new tokens: once, however many ask at the same time. Never rejects. */
+/** Trades the payload's refresh token for new tokens: once, however many ask at the same time. What fails is a value. */
 export async function renew(
   settings: RenewalSettings,
   payload: SessionPayload & { readonly refreshToken: string },
