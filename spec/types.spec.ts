@@ -199,7 +199,7 @@ const cases = sources('ts', {
       cookieName: '__Host-acme',
       reuse: 'strict',
       isOpaque: () => false,
-      accessTokenRules: async () => ({
+      accessTokenRules: () => ({
         keysUrl: 'https://id.example.com/keys',
         algorithms: ['ES256'],
         issuer: ['https://id.example.com'],

@@ -56,9 +56,8 @@ function keyIdOf(head: string): string | undefined {
   if (lastHead?.text === head) return lastHead.kid;
   const header = parsePart(head);
   // A critical extension changes what the token means (RFC 7515 section 4.1.11), and `b64` what was signed (RFC 7797).
-  const isOrdinary =
-    header?.alg === 'RS256' && typeof header.kid === 'string' && !('crit' in header) && !('b64' in header);
-  lastHead = { text: head, kid: isOrdinary ? (header.kid as string) : undefined };
+  const kid = header?.alg === 'RS256' && !('crit' in header) && !('b64' in header) ? header.kid : undefined;
+  lastHead = { text: head, kid: typeof kid === 'string' ? kid : undefined };
   return lastHead.kid;
 }
 
