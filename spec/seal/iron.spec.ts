@@ -333,6 +333,15 @@ describe('what is wrong with a seal', () => {
     expect(open(forge({ encryptedUnder: foreign }))).toEqual({ ok: false, problem: 'bad_shape' });
   });
 
+  it.each(['soon', '1e99', '-1', '99999999999999.5', ' '])(
+    'is "bad_shape" when our own password sealed an expiry that is no time: %j',
+    async (expiry) => {
+      const text = forge({ expiry });
+      expect(open(text)).toEqual({ ok: false, problem: 'bad_shape' });
+      await expectAgreement(text);
+    },
+  );
+
   it('is a value for whatever has the shape of a seal', () => {
     const hex = fc.string({ unit: fc.constantFrom(...Array.from('0123456789abcdef')), minLength: 64, maxLength: 64 });
     const base64 = (minLength: number, maxLength = minLength) =>
