@@ -4,7 +4,9 @@ import { Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   getSession,
+  memoryCoordinator,
   type Middleware,
+  type Provider,
   type Session,
   type SessionEvents,
   type SessionOptions,
@@ -220,6 +222,37 @@ describe.each(frameworks)('on $name', (framework) => {
 });
 
 const framework = frameworks[0]!;
+
+describe('a part of the app’s own that fails', () => {
+  const fail = (): never => {
+    throw new Error('the part has failed');
+  };
+  const failing = [fail, () => Promise.reject(new Error('gone'))];
+
+  it.each(frameworks)('is an error of the request on $name, and of no other', async (framework) => {
+    for (const refresh of failing) {
+      const app = await serve(framework, { refresh: { coordinator: { ...memoryCoordinator(), refresh } } });
+      const [old, good] = [await sealedSession(server, expired), await sealedSession(server)];
+      const get = async (sealed: string) => createBrowser(app.url).get('/', cookieHeader(sealed));
+      const page = await get(old.sealed);
+      expect([page.status, page.json.message]).toEqual([500, expect.stringMatching(/^the part has failed$|^gone$/)]);
+      expect(await get(good.sealed)).toMatchObject({ status: 200, json: { authenticated: true } });
+    }
+  });
+
+  it.each<[string, Provider['accessTokenRules']]>([
+    ['throws', fail],
+    ['rejects', () => Promise.reject(new Error('gone'))],
+    ['answers with nothing', () => undefined as never],
+  ])('leaves it open who is there: a provider whose rules nobody knows, because it %s', async (_, accessTokenRules) => {
+    const { provider } = workosOptions(server);
+    const app = await serve(framework, { provider: { ...provider, accessTokenRules } });
+    const { sealed } = await sealedSession(server);
+    const page = await createBrowser(app.url).get('/', cookieHeader(sealed));
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'keys_unavailable', retryable: true });
+    expect(page.setCookies).toEqual([]);
+  });
+});
 
 describe('what a request waits for', () => {
   /** Runs the middleware on what it needs of a request, and tells whether it was through when the call returned. */
