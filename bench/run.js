@@ -1,10 +1,10 @@
 // What each session layer adds to bare Express: processor time per request of a signed-in visitor, requests per second,
 // latency and memory, for one cookie repeated ("known") and for many distinct ones ("new").
 //
-//   npm run bench -- [--samples 6] [--seconds 2] [--cookies 20000] [--only name,name] [--json]
+//   npm run bench -- [--samples 24] [--seconds 0.5] [--cookies 20000] [--only name,name] [--json]
 //
-// The layers take turns within each round, so that a machine that gets slower or faster does so for all of them.
-// Ratios within one run are what counts.
+// The layers take turns within each round, and the turns are short, so that a machine that gets slower or faster does so
+// for all of them. Ratios within one run are what counts.
 import { parseArgs } from 'node:util';
 
 import autocannon from 'autocannon';
@@ -19,8 +19,8 @@ import { visitors } from './visitor.js';
 
 const { values: flags } = parseArgs({
   options: {
-    samples: { type: 'string', default: '6' },
-    seconds: { type: 'string', default: '2' },
+    samples: { type: 'string', default: '24' },
+    seconds: { type: 'string', default: '0.5' },
     cookies: { type: 'string', default: '20000' },
     only: { type: 'string' },
     json: { type: 'boolean', default: false },
