@@ -47,6 +47,8 @@ describe('the values of a cookie', () => {
     ['a value in quotes', 'a="1 2"', ['1 2']],
     ['one quote', 'a="', ['"']],
     ['a quote at one end', 'a="1; a=2"', ['"1', '2"']],
+    ['quotes inside', 'a=1"2"; a="1"2', ['1"2"', '"1"2']],
+    ['a cookie behind another that ends like it', 'ba=1; a=2', ['2']],
     ['an encoded value', 'a=%7B%22b%22%3A1%7D', ['{"b":1}']],
     ['an encoding that is none', 'a=100%; a=%zz; a=%E4', ['100%', '%zz', '%E4']],
     ['stray semicolons', ';;a=1;;', ['1']],
