@@ -1,6 +1,6 @@
 /**
  * Mutation testing of the parts where a wrong line is a hole, each by its own specs: `AREA=seal npm run mutation`,
- * then `token`, `refresh` and `http`. Each takes a quarter of an hour or two.
+ * then `token`, `refresh` and `http`. Each takes from a quarter of an hour to an hour and a half.
  *
  * @type {import('@stryker-mutator/api/core').PartialStrykerOptions}
  */
