@@ -49,7 +49,10 @@ beforeAll(async () => {
   };
   genuine = await issue();
   seals = [await seal(genuine), await seal(await issue())];
-  // Keys are fetched and parts are loaded by the first who needs them. That is no stranger's doing.
+  // Keys are fetched and parts are loaded by the first who needs them, as the client for the refresh. That is no
+  // stranger's doing.
+  const old = await seal(await issue(-30));
+  await ask(apps.express, '/', { cookie: `wos-session=${old}` });
   for (const app of [apps.express, apps.connect]) {
     await ask(app, '/', { cookie: `wos-session=${seals[0]}` });
     await ask(app, '/login');
@@ -75,8 +78,8 @@ afterAll(async () => {
   );
 });
 
-async function issue() {
-  const { accessToken, refreshToken } = await server.issueSession({ lifetimeSeconds: 3_600 });
+async function issue(lifetimeSeconds = 3_600) {
+  const { accessToken, refreshToken } = await server.issueSession({ lifetimeSeconds });
   return { accessToken, refreshToken, user: { id: 'user_01' } };
 }
 
