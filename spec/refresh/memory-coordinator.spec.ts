@@ -1,11 +1,10 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Coordinator, memoryCoordinator, type Outcome, type Ticket } from 'express-sealed-session';
 
 import type { Led } from '../../lib/refresh/coordinator.js';
 import { singleFlight } from '../../lib/refresh/memory-coordinator.js';
 import { useClock } from '../support/clock.js';
+import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../support/tickets.js';
 
 const clock = useClock();
 let coordinator: Coordinator;
@@ -14,28 +13,6 @@ beforeEach(() => {
 });
 
 const minute = 60;
-const newTicket = (changes: Partial<Ticket> = {}): Ticket => ({
-  key: randomUUID(),
-  variant: '',
-  accessToken: 'the old one',
-  secret: randomBytes(32),
-  graceMs: 60_000,
-  budgetMs: 5_000,
-  wait: true,
-  ...changes,
-});
-const refreshed: Outcome = {
-  kind: 'refreshed',
-  session: { accessToken: 'the new one', refreshToken: 'the next one' },
-  sealed: 'sealed',
-  sealedUnder: 'a password',
-  successorKey: 'of the next one',
-};
-const dead: Outcome = { kind: 'terminal', reason: 'invalid_grant' };
-const away: Outcome = { kind: 'transient', reason: 'server_error' };
-
-const leads = (outcome: Outcome) => jest.fn(() => Promise.resolve(outcome));
-const mustNotLead = () => Promise.reject(new Error('presents a token that is not its to present'));
 
 /** Whether the provider is asked for this ticket. */
 async function asks(ticket: Ticket): Promise<boolean> {

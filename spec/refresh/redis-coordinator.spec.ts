@@ -1,7 +1,7 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Coordinator, createSessionManager, type Outcome, type Ticket } from 'express-sealed-session';
 import { type RedisClient, redisCoordinator, type RedisCoordinatorOptions } from 'express-sealed-session/redis';
 import { Redis } from 'ioredis';
@@ -11,6 +11,7 @@ import { useClock } from '../support/clock.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis-server.js';
 import { describeWithPart } from '../support/system-parts.js';
+import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../support/tickets.js';
 import { startWorkosServer } from '../support/workos-server.js';
 import { expired, sealedSession, workosOptions } from '../support/workos-session.js';
 
@@ -52,27 +53,6 @@ describeWithPart('redis', 'redisCoordinator', () => {
     return [make(clients.ioredis), make(clients.nodeRedis)];
   }
 
-  const newTicket = (changes: Partial<Ticket> = {}): Ticket => ({
-    key: randomUUID(),
-    variant: '',
-    accessToken: 'the old one',
-    secret: randomBytes(32),
-    graceMs: 60_000,
-    budgetMs: 5_000,
-    wait: true,
-    ...changes,
-  });
-  const refreshed: Outcome = {
-    kind: 'refreshed',
-    session: { accessToken: 'the new one', refreshToken: 'the next one' },
-    sealed: 'sealed',
-    sealedUnder: 'a password',
-    successorKey: 'of the next one',
-  };
-  const dead: Outcome = { kind: 'terminal', reason: 'invalid_grant' };
-  const away: Outcome = { kind: 'transient', reason: 'server_error' };
-  const leads = (outcome: Outcome) => jest.fn(() => Promise.resolve(outcome));
-  const mustNotLead = () => Promise.reject(new Error('presents a token that is not its to present'));
   const leaseOf = ({ key }: Ticket) => `sealed-session:{${key}}:lease`;
   const doneOf = ({ key }: Ticket) => `sealed-session:{${key}}:done`;
   const valueOf = async (key: string) => (await redis.entries()).find((entry) => entry.key === key)?.value;
