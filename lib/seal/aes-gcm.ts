@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createSecretKey, randomBytes } from 'node:crypto';
 
 import type { Passwords } from './passwords.js';
 import type { Opened, Sealer } from './sealer.js';
@@ -69,7 +69,9 @@ function openAesGcm(text: string, { byId }: Passwords): Opened {
       const key = layout.keyOf(password);
       if (!key) continue;
       const { iv, tag, ciphertext } = layout.split(bytes);
-      const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes }).setAuthTag(tag);
+      const decipher = createDecipheriv('aes-256-gcm', createSecretKey(key), iv, {
+        authTagLength: tagBytes,
+      }).setAuthTag(tag);
       const json = decipher.update(ciphertext, undefined, 'utf8');
       // For the operator only: the right password begins a JSON object, whatever was changed behind it.
       damaged ||= json.startsWith('{"');
