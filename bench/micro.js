@@ -98,7 +98,7 @@ const steps = [
     name: '  node:crypto verify of the same bytes',
     run: () => verifySignature('sha256', signed, publicKey, signature),
   },
-  { group: 'names', name: 'derive the names it may be signed out by', run: () => endNames(config, { ...session }).all },
+  { group: 'names', name: 'derive the names it may be signed out by', run: () => endNames(config, { ...session }) },
   { group: 'entry', name: 'make the entry to remember', run: () => verifiedSession(config, session, check) },
   { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords) },
   { group: 'seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },

@@ -2,7 +2,7 @@ import { SessionError } from './errors.js';
 import { RequestSession, type SessionOperations, type Standing } from './http/request-session.js';
 import { type Exchange, withdrawSeal, writeSeal } from './http/transport.js';
 import type { Config } from './options.js';
-import type { Refreshed } from './refresh/coordinator.js';
+import { nameOf, type Refreshed } from './refresh/coordinator.js';
 import { isRetryable, type Reason, type RetryableReason, type SessionPayload } from './session.js';
 import {
   endNames,
@@ -96,7 +96,7 @@ export function sessionActions(config: Config): SessionOperations {
       RequestSession.stand(session, anonymous('no_session_cookie_provided'));
       if (!payload) return undefined;
       const sessionId = idOf(payload);
-      await config.coordinator.end(endNames(config, payload).all);
+      await config.coordinator.end(endNames(config, payload));
       config.emit('signedOut', { sessionId });
       // The visitor is signed out here whatever the provider says, and does not wait for it.
       void revoke(config, payload);
@@ -142,7 +142,7 @@ export function keepSession(
   sealed: string,
   previous?: SessionPayload,
 ): SessionError | undefined {
-  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each).all);
+  const names = [payload, ...(previous ? [previous] : [])].flatMap((each) => endNames(config, each));
   const stillWanted = () => !config.coordinator.hasEnded(names) && !successorOf(config, payload);
   const written = writeSeal(exchange, config.transport, sealed, { stillWanted, rotated: previous !== undefined });
   if (written) {
@@ -161,7 +161,7 @@ export function keepSession(
 export async function sealAgain(config: Config, payload: SessionPayload): Promise<string> {
   const [sealed] = await Promise.all([
     config.renewal.seal(payload),
-    config.coordinator.learnEnded?.(endNames(config, payload).all),
+    config.coordinator.learnEnded?.(endNames(config, payload)),
   ]);
   return sealed;
 }
@@ -181,8 +181,9 @@ function keepAsking({ coordinator }: Config, { res }: Exchange, names: readonly 
 
 /** The tokens that another request has got for these meanwhile. */
 function successorOf(config: Config, payload: SessionPayload): Refreshed | undefined {
-  const { ofRefreshToken } = endNames(config, payload);
-  const successor = ofRefreshToken === undefined ? undefined : config.coordinator.successorOf(ofRefreshToken);
+  const { refreshToken } = payload;
+  if (refreshToken === undefined) return undefined;
+  const successor = config.coordinator.successorOf(nameOf(config.provider, refreshToken));
   // Where refresh tokens are not rotated, the successor may be these very tokens.
   return successor?.session.accessToken === payload.accessToken ? undefined : successor;
 }
@@ -274,6 +275,6 @@ export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, ref
 
 /** The names of a session that a new one replaces; not those that they share, as after signing in once more. */
 function replacedNames(config: Config, previous: SessionPayload, next: SessionPayload): string[] {
-  const kept = new Set(endNames(config, next).all);
-  return endNames(config, previous).all.filter((name) => !kept.has(name));
+  const kept = new Set(endNames(config, next));
+  return endNames(config, previous).filter((name) => !kept.has(name));
 }

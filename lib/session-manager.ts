@@ -18,7 +18,6 @@ import {
   type Reason,
   type SealProblem,
   sessionIdOf,
-  type SessionNames,
   type SessionPayload,
   type SessionProfile,
   succeed,
@@ -190,7 +189,7 @@ async function renewUnlessEnded(config: Config, payload: SessionPayload, request
 
 /** Whether one of these was signed out, here or elsewhere in the fleet. */
 async function hasEndedAnywhere(config: Config, ...payloads: SessionPayload[]): Promise<boolean> {
-  const names = payloads.flatMap((payload) => endNames(config, payload).all);
+  const names = payloads.flatMap((payload) => endNames(config, payload));
   await config.coordinator.learnEnded?.(names);
   return config.coordinator.hasEnded(names);
 }
@@ -270,7 +269,7 @@ export function isStillVerified(config: Config, { payload, verifiedUntilMs }: Ve
 /** Whether this session was signed out, as far as this process knows. */
 export function hasEnded(config: Config, payload: SessionPayload): boolean {
   const { coordinator } = config;
-  return coordinator.anyEnded?.() !== false && coordinator.hasEnded(endNames(config, payload).all);
+  return coordinator.anyEnded?.() !== false && coordinator.hasEnded(endNames(config, payload));
 }
 
 /** Whether this session is over by our own rules. */
@@ -278,10 +277,10 @@ export function isOver(config: Config, payload: SessionPayload): boolean {
   return endsAtMs(payload, config) <= Date.now();
 }
 
-const namesByPayload = new WeakMap<SessionPayload, SessionNames>();
+const namesByPayload = new WeakMap<SessionPayload, readonly string[]>();
 
 /** The names under which a session ends. They are asked for several times, and cost two hashes. */
-export function endNames({ provider }: Config, payload: SessionPayload): SessionNames {
+export function endNames({ provider }: Config, payload: SessionPayload): readonly string[] {
   const known = namesByPayload.get(payload);
   if (known) return known;
   const names = namesOf(provider, payload, () => idOf(payload));

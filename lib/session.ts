@@ -217,12 +217,6 @@ export function endsAtMs(
   );
 }
 
-/** The names under which a session may have ended: of its refresh token, and of its id. */
-export interface SessionNames {
-  readonly ofRefreshToken: string | undefined;
-  readonly all: readonly string[];
-}
-
 /** What an app reads of a signed-in session. */
 export interface SessionProfile {
   readonly user: User;

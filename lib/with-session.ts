@@ -6,6 +6,7 @@ import { isPrefetch } from './http/navigation.js';
 import { attachedSession, attachSession, RequestSession, type Standing } from './http/request-session.js';
 import { type Exchange, keepPrivate, readSeals } from './http/transport.js';
 import { type Config, resolveOptions } from './options.js';
+import { nameOf } from './refresh/coordinator.js';
 import type { Renewal } from './refresh/renew.js';
 import { type Middleware, type Next, requireSession, unavailable } from './require-session.js';
 import { isRetryable, profileOf, type SessionPayload, type TerminalReason } from './session.js';
@@ -21,7 +22,6 @@ import {
   standingAfter,
 } from './session-actions.js';
 import {
-  endNames,
   hasEnded,
   isOver,
   isStillVerified,
@@ -266,8 +266,8 @@ const maxSeals = 10;
 function claim(config: Config, session: VerifiedSession): VerifiedSession {
   if (session.claimed) return session;
   session.claimed = true;
-  const { ofRefreshToken } = endNames(config, session.payload);
-  if (ofRefreshToken !== undefined) config.coordinator.claim(ofRefreshToken);
+  const { refreshToken } = session.payload;
+  if (refreshToken !== undefined) config.coordinator.claim(nameOf(config.provider, refreshToken));
   return session;
 }
 
@@ -289,8 +289,8 @@ function refusal(
 }
 
 /** A cookie without `Secure` is for development: on any other host the network could read it. */
-function refuseInsecureHost({ transport: { cookie } }: Config, { headers }: IncomingMessage): void {
-  if (cookie.secure || isLoopback((headers.host ?? '').replace(/:\d+$/, ''))) return;
+function refuseInsecureHost({ transport: { cookie } }: Config, req: IncomingMessage): void {
+  if (cookie.secure || isLoopback((req.headers.host ?? '').replace(/:\d+$/, ''))) return;
   throw new SessionConfigError([
     {
       path: 'cookie.secure',

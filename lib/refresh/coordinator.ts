@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 
 import type { RefreshSource } from '../events.js';
 import type { Provider } from '../provider/provider.js';
-import type { SessionNames, SessionPayload } from '../session.js';
+import type { SessionPayload } from '../session.js';
 import type { Terminal, Transient } from './outcome.js';
 
 /** New tokens, sealed: what everyone gets who comes with the old cookie. */
@@ -79,28 +79,19 @@ export function secretOf(provider: Provider, refreshToken: string): Buffer {
 }
 
 /**
- * The names of a session, each derived when it is first asked for. By our own id where there is one: a provider may
- * use its `sid` again when the visitor signs in anew.
+ * The names under which a session ends: of its refresh token, and of its id. By our own id where there is one: a
+ * provider may use its `sid` again when the visitor signs in anew.
  */
-export function namesOf(provider: Provider, payload: SessionPayload, sid: () => string | undefined): SessionNames {
-  const { refreshToken } = payload;
-  let ofRefreshToken: string | undefined;
-  let all: readonly string[] | undefined;
-  const names = {
-    get ofRefreshToken() {
-      if (refreshToken !== undefined) ofRefreshToken ??= nameOf(provider, refreshToken);
-      return ofRefreshToken;
-    },
-    get all() {
-      if (all) return all;
-      const sessionId = payload.sessionId ?? sid();
-      const ofSession =
-        sessionId === undefined ? undefined : derive(provider, sessionId, 'session').toString('base64url');
-      all = [names.ofRefreshToken, ofSession].filter((name) => name !== undefined);
-      return all;
-    },
-  };
-  return names;
+export function namesOf(
+  provider: Provider,
+  { refreshToken, sessionId }: SessionPayload,
+  sid: () => string | undefined,
+): readonly string[] {
+  const id = sessionId ?? sid();
+  return [
+    ...(refreshToken === undefined ? [] : [nameOf(provider, refreshToken)]),
+    ...(id === undefined ? [] : [derive(provider, id, 'session').toString('base64url')]),
+  ];
 }
 
 function derive(provider: Provider, secret: string, use: string): Buffer {
