@@ -34,6 +34,30 @@ describe('verified sessions', () => {
     expect(verified.get(seal('one'))).toBe(one);
   });
 
+  it('are told apart by the whole seal just as well once it has come again', () => {
+    const verified = verifiedSessions(10);
+    verified.set(seal('one'), one);
+    for (let time = 0; time < 3; time += 1) {
+      expect(verified.get(seal('one'))).toBe(one);
+      expect(verified.get(seal('two'))).toBeUndefined();
+      expect(verified.get(seal('other'))).toBeUndefined();
+    }
+    verified.set(seal('one'), other);
+    for (let time = 0; time < 3; time += 1) expect(verified.get(seal('one'))).toBe(other);
+    // Another seal that ends in the same way takes its place.
+    verified.set(seal('two'), one);
+    expect(verified.get(seal('one'))).toBeUndefined();
+    expect(verified.get(seal('two'))).toBe(one);
+  });
+
+  it('are known by turns, more of them than are kept with their seals', () => {
+    const verified = verifiedSessions(1_000);
+    const seals = Array.from({ length: 600 }, (_, number) => `${seal('one')}${number}`.slice(1));
+    for (const each of seals) verified.set(each, one);
+    for (let time = 0; time < 2; time += 1) for (const each of seals) expect(verified.get(each)).toBe(one);
+    for (const each of seals) expect(verified.get(`x${each}`)).toBeUndefined();
+  });
+
   it('are so many at most; the one that was not asked for goes first', () => {
     const verified = verifiedSessions(2);
     const seals = ['a', 'b', 'c'].map((text) => seal('one') + text);
