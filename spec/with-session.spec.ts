@@ -223,6 +223,49 @@ describe.each(frameworks)('on $name', (framework) => {
 
 const framework = frameworks[0]!;
 
+describe('what else is on the request', () => {
+  type Descriptors = Record<PropertyKey, PropertyDescriptor>;
+
+  async function passing(on: Framework, meanwhile: (req: IncomingMessage) => void): Promise<Descriptors[]> {
+    const seen: Descriptors[] = [];
+    const app = await on.listen((each) => {
+      each.use((req, _, next) => {
+        meanwhile(req);
+        seen.push(Object.getOwnPropertyDescriptors(req));
+        next();
+      });
+      each.use(withSession(workosOptions(server)));
+      each.get('/', (req, res) => {
+        seen.push(Object.getOwnPropertyDescriptors(req));
+        res.end();
+      });
+    });
+    open.push(app);
+    expect((await createBrowser(app.url).get('/')).status).toBe(200);
+    return seen;
+  }
+
+  // Frameworks move these along themselves.
+  const moving = ['next', 'params', 'query', 'route', '_parsedUrl', '_eventsCount', '_events'];
+
+  it.each(frameworks)('is there as before on $name', async (each) => {
+    const [before = {}, { session, ...after } = {}] = await passing(each, () => undefined);
+    expect(session).toMatchObject({ value: { authenticated: false }, enumerable: true, writable: true });
+    for (const property of Reflect.ownKeys(before)) {
+      if (moving.includes(String(property))) continue;
+      expect([property, after[property]?.value === before[property]?.value]).toEqual([property, true]);
+      expect([property, { ...after[property], value: 0 }]).toEqual([property, { ...before[property], value: 0 }]);
+    }
+  });
+
+  it('may be unremovable', async () => {
+    const [before, after] = await passing(framework, (req) => {
+      Object.defineProperty(req, 'res', { configurable: false, writable: false });
+    });
+    expect(after?.res).toEqual(before?.res);
+  });
+});
+
 describe('a part of the app’s own that fails', () => {
   const fail = (): never => {
     throw new Error('the part has failed');

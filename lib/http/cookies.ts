@@ -39,7 +39,7 @@ function encodedValues(header: string | undefined, name: string): string[] {
 }
 
 function unquoted(value: string): string {
-  return value.replace(/^"(.*)"$/, '$1');
+  return value.startsWith('"') ? value.replace(/^"(.*)"$/, '$1') : value;
 }
 
 function decode(value: string): string {
