@@ -45,8 +45,8 @@ async function visit(middleware, number) {
   const others = otherCookies > 0 ? `; other=${'o'.repeat(otherCookies)}` : '';
   // As a parser of HTTP hands it over: one string in one piece.
   const cookie = Buffer.from(`${provider.cookieName}=${seal}${others}`).toString('latin1');
-  // Remembered from the second visit on.
-  for (let count = 0; count < 2; count += 1) {
+  // Remembered from the second visit on, and recognised by the third.
+  for (let count = 0; count < 3; count += 1) {
     const req = { method: 'GET', url: '/', headers: { cookie } };
     await new Promise((resolve, reject) => {
       middleware(req, {}, () => {
