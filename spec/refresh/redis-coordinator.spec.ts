@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
@@ -186,6 +187,64 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await one.refresh(ticket, leads(refreshed));
     const newer = { ...ticket, accessToken: 'the new one' };
     expect(await other.refresh(newer, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+  });
+
+  describe('whose record Redis refuses', () => {
+    let refuses: boolean;
+    let refused: number;
+    beforeEach(() => {
+      [refuses, refused] = [true, 0];
+    });
+
+    const client = {
+      sendCommand: (args: string[]) => {
+        if (!refuses || args[0] !== 'SET' || !args[1]!.endsWith(':done')) return clients.nodeRedis.sendCommand(args);
+        refused += 1;
+        return Promise.reject(new Error('OOM command not allowed'));
+      },
+    };
+    const refusedTwice = async () => {
+      await eventually(() => Promise.resolve(refused === 1));
+      // After a refusal Redis is left alone for a second.
+      clock.advance(1);
+      await eventually(() => Promise.resolve(refused === 2));
+      clock.advance(1);
+    };
+
+    it('keeps the lease and tells again, until the fleet has the new tokens', async () => {
+      const ticket = newTicket();
+      await redisCoordinator({ client, leaseMs: 60_000 }).refresh(ticket, leads(refreshed));
+      await refusedTwice();
+      const [other] = processes();
+      expect(await other.refresh({ ...ticket, wait: false }, mustNotLead)).toBeUndefined();
+      refuses = false;
+      expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'fleet' });
+      await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+    });
+
+    it('gives up when nobody waits for them any longer', async () => {
+      const ticket = newTicket({ graceMs: 10_000 });
+      await redisCoordinator({ client, leaseMs: 60_000 }).refresh(ticket, leads(refreshed));
+      await refusedTwice();
+      clock.advance(10);
+      await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+    });
+  });
+
+  it.each([
+    ['has new tokens to tell of', `answer(args[1].endsWith(':done') ? Promise.reject(new Error()) : 'OK')`, 'outcome'],
+    ['is still at a refresh', `answer('OK')`, 'new Promise(() => {})'],
+    ['waits for Redis', 'new Promise(() => {})', 'outcome'],
+  ])('lets a process end that %s', (_, reply, lead) => {
+    const script = `
+      import { redisCoordinator } from 'express-sealed-session/redis';
+      const answer = (value) => Promise.resolve(value);
+      const outcome = answer(${JSON.stringify(refreshed)});
+      const coordinator = redisCoordinator({ client: { sendCommand: (args) => ${reply} }, leaseMs: 60_000 });
+      const ticket = { ...${JSON.stringify(newTicket())}, secret: Buffer.alloc(32) };
+      coordinator.refresh(ticket, () => ${lead});`;
+    // Kept alive, it would be killed, which throws.
+    execFileSync(process.execPath, ['--input-type=module', '--eval', script], { timeout: 20_000 });
   });
 
   it('shares Redis with others, by what its keys begin with', async () => {
