@@ -16,7 +16,7 @@ export class ProviderFailure extends Error {
 // Of the system, of undici, of the HTTP parser, of OpenSSL, and of Node where it is about a connection: most of Node's
 // own (`ERR_INVALID_URL`) are about the call.
 const networkCode =
-  /^(E(?!RR_)[A-Z_]+|UND_ERR_\w+|HPE_\w+|(?!ERR_)\w*CERT\w*|UNABLE_TO_\w+|HOSTNAME_MISMATCH|ERR_(TLS|SSL)\w*|ERR_STREAM_PREMATURE_CLOSE)$/;
+  /^(E(?!RR_)[A-Z_]+|UND_ERR_\w+|HPE_\w+|(?!ERR_)\w*CERT\w*|UNABLE_TO_\w+|HOSTNAME_MISMATCH|ERR_(TLS|SSL|SOCKET_CLOSED)\w*|ERR_STREAM_PREMATURE_CLOSE)$/;
 
 /**
  * What a rejection means, by names and codes along its chain of causes; never by prose. Something that is no

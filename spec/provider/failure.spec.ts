@@ -43,6 +43,7 @@ describe('the reason of a failure', () => {
         coded('UNABLE_TO_GET_CRL'),
         coded('HOSTNAME_MISMATCH'),
         coded('ERR_STREAM_PREMATURE_CLOSE'),
+        coded('ERR_SOCKET_CLOSED_BEFORE_CONNECTION'),
         coded('ERR_TLS_CERT_ALTNAME_INVALID'),
         coded('ERR_SSL_WRONG_VERSION_NUMBER'),
       ],
