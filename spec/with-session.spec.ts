@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {
+  createSessionManager,
   getSession,
   memoryCoordinator,
   type Middleware,
@@ -335,6 +336,19 @@ describe('what a request waits for', () => {
 });
 
 describe('the session on the request', () => {
+  it('shows all that is known of who is signed in, and no more', async () => {
+    const app = await serve(framework, {}, (each) => {
+      each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
+    });
+    const impersonator = { email: 'support@example.com', reason: 'a question' };
+    const claims = { role: 'admin', roles: ['admin', 'author'], entitlements: ['audit'], feature_flags: ['beta'] };
+    const { sealed } = await sealedSession(server, { organizationId: 'org_01', claims }, { impersonator });
+    const known = await createSessionManager(workosOptions(server)).load(sealed).authenticate();
+    expect(known).toMatchObject({ entitlements: ['audit'], featureFlags: ['beta'], impersonator });
+    const { json } = await createBrowser(app.url).get('/', cookieHeader(sealed));
+    expect(json).toEqual(JSON.parse(JSON.stringify({ ...known, accessToken: undefined, refreshed: false, stale: false })));
+  });
+
   it('keeps tokens out of JSON and out of what is logged', async () => {
     const { inspect } = await import('node:util');
     let shown = '';

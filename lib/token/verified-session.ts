@@ -52,7 +52,8 @@ export function verifiedSessions(max: number): VerifiedSessions {
     },
   });
   // A seal is found by its end, which is as random as any hash, and told from every other by the hash of the whole: one
-  // that was tampered with may end in the same way. A new one is not hashed at all.
+  // that was tampered with may end in the same way. A new one is not hashed at all. So short a part V8 copies, and does
+  // not keep the whole for it.
   const endOf = (sealed: string) => sealed.slice(-12);
   const hashOf = (sealed: string) => hash('sha256', sealed, 'base64url');
 
