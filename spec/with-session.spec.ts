@@ -346,7 +346,9 @@ describe('the session on the request', () => {
     const known = await createSessionManager(workosOptions(server)).load(sealed).authenticate();
     expect(known).toMatchObject({ entitlements: ['audit'], featureFlags: ['beta'], impersonator });
     const { json } = await createBrowser(app.url).get('/', cookieHeader(sealed));
-    expect(json).toEqual(JSON.parse(JSON.stringify({ ...known, accessToken: undefined, refreshed: false, stale: false })));
+    expect(json).toEqual(
+      JSON.parse(JSON.stringify({ ...known, accessToken: undefined, refreshed: false, stale: false })),
+    );
   });
 
   it('keeps tokens out of JSON and out of what is logged', async () => {
