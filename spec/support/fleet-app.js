@@ -11,7 +11,12 @@ import { redisCoordinator } from 'express-sealed-session/redis';
 const settings = JSON.parse(process.argv[2]);
 const { library, redisPorts, provider, strict, password, coordinator, refresh, clockToleranceSeconds } = settings;
 const isWanted = ({ type, name }) => settings.reports?.includes(name ?? type) ?? true;
-const report = (message) => process.connected && isWanted(message) && process.send(message);
+let reported = 0;
+function report(message) {
+  if (!process.connected || !isWanted(message)) return;
+  reported += 1;
+  process.send(message);
+}
 process.on('disconnect', () => process.exit());
 process.on('SIGTERM', () => process.exit());
 
@@ -95,6 +100,7 @@ app.use((req, res, next) => {
   underWay += 1;
   session(req, res, (error) => {
     underWay -= 1;
+    res.set('x-reported', String(reported));
     next(error);
   });
 });

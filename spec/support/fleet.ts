@@ -38,6 +38,13 @@ export async function startFleet(size: number, common: AppSettings): Promise<Fle
     for (const { tell } of met) tell();
   }
 
+  function until(condition: () => boolean): Promise<void> {
+    return new Promise((tell) => {
+      watchers.push({ condition, tell });
+      look();
+    });
+  }
+
   async function add(settings: Partial<AppSettings> = {}): Promise<FleetApp> {
     const reports: Report[] = [];
     const started = await startAppProcess({ ...common, ...settings }, (report) => {
@@ -52,7 +59,12 @@ export async function startFleet(size: number, common: AppSettings): Promise<Fle
         reports.flatMap((report) =>
           report.type === 'event' && report.name === name ? [report.event as SessionEvents[typeof name]] : [],
         ),
-      get: (path, sealed) => createBrowser(started.url).get(path, cookieHeader(sealed)),
+      get: async (path, sealed) => {
+        const page = await createBrowser(started.url).get(path, cookieHeader(sealed));
+        // What the app has reported until then takes another way, and may arrive later.
+        await until(() => reports.length >= Number(page.headers.get('x-reported')));
+        return page;
+      },
     };
     apps.push(app);
     return app;
@@ -66,11 +78,7 @@ export async function startFleet(size: number, common: AppSettings): Promise<Fle
     },
     count: (type) => live().reduce((sum, app) => sum + app.count(type), 0),
     events: (name) => live().flatMap((app) => app.events(name)),
-    until: (condition) =>
-      new Promise((tell) => {
-        watchers.push({ condition, tell });
-        look();
-      }),
+    until,
     add,
     storm: async (sealed, requests) => {
       const targets = live();
