@@ -10,13 +10,13 @@ export {
   type RefreshSessionResult,
   type SessionManager,
 } from './session-manager.js';
-export {
-  getSession,
-  type RefreshResult,
-  type Session,
-  type SessionActions,
-  type SignedInSession,
-  type SignedOutSession,
+export { getSession } from './http/attached-session.js';
+export type {
+  RefreshResult,
+  Session,
+  SessionActions,
+  SignedInSession,
+  SignedOutSession,
 } from './http/request-session.js';
 export type {
   CacheOptions,

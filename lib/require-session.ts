@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { refuseRequest } from './checks.js';
 import { SessionConfigError, SessionForbiddenError, SessionRequiredError, SessionUnavailableError } from './errors.js';
+import { getSession, signInPathOf } from './http/attached-session.js';
 import { opensPage, requestPath } from './http/navigation.js';
-import { getSession, retryAfterOf, signInPathOf } from './http/request-session.js';
+import { retryAfterOf } from './http/request-session.js';
 import { forbidCaching } from './http/response-headers.js';
 import { readRule } from './option-checks.js';
 import type { Reason, SessionProfile } from './session.js';

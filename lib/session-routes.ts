@@ -5,9 +5,9 @@ import cookieParser from 'cookie-parser';
 
 import { refuseRequest } from './checks.js';
 import { SessionConfigError, SessionError, SessionUnavailableError } from './errors.js';
+import { getSession, offerSignIn } from './http/attached-session.js';
 import { clearCookie, type CookieSettings, type SetCookie, setCookie } from './http/cookies.js';
 import { isCrossSite, isPrefetch, safeReturnPath } from './http/navigation.js';
-import { getSession, offerSignIn } from './http/request-session.js';
 import { forbidCaching } from './http/response-headers.js';
 import { keepCookies } from './http/transport.js';
 import { type Config, resolveOptions } from './options.js';

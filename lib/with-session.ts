@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { isLoopback } from './checks.js';
 import { defaultRetryAfterSeconds, SessionConfigError, type SessionUnavailableError } from './errors.js';
+import { attachedSession, attachSession } from './http/attached-session.js';
 import { isPrefetch } from './http/navigation.js';
-import { attachedSession, attachSession, RequestSession, type Standing } from './http/request-session.js';
+import { RequestSession, type Standing } from './http/request-session.js';
 import { type Exchange, keepPrivate, readSeals } from './http/transport.js';
 import { type Config, resolveOptions } from './options.js';
 import { nameOf } from './refresh/coordinator.js';
