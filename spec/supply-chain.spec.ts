@@ -41,22 +41,25 @@ const { packages, lockfileVersion } = JSON.parse(read('package-lock.json')) as {
   lockfileVersion: number;
 };
 
-/** Whatever is installed with this package, as npm would look it up: from the inside out. */
+/** Where the lockfile has a package that the one at `from` asks for: looked up as Node does, from the inside out. */
+function placeOf(from: string, name: string): string | undefined {
+  for (let at = from; ; at = at.slice(0, Math.max(at.lastIndexOf('node_modules/') - 1, 0))) {
+    const place = `${at}${at === '' ? '' : '/'}node_modules/${name}`;
+    if (packages[place]) return place;
+    if (at === '') return undefined;
+  }
+}
+
+/** Every package that is installed with this one. */
 function runtimeTree(): Map<string, LockedPackage> {
   const tree = new Map<string, LockedPackage>();
   const add = (from: string, name: string): void => {
-    for (let at = from; ; at = at.slice(0, Math.max(at.lastIndexOf('node_modules/') - 1, 0))) {
-      const place = `${at}${at === '' ? '' : '/'}node_modules/${name}`;
-      const locked = packages[place];
-      if (locked) {
-        if (!tree.has(place)) {
-          tree.set(place, locked);
-          for (const dependency of demandsOf(locked)) add(place, dependency);
-        }
-        return;
-      }
-      if (at === '') throw new Error(`${name}, which ${from} needs, is not in the lockfile.`);
-    }
+    const place = placeOf(from, name);
+    const locked = place === undefined ? undefined : packages[place];
+    if (place === undefined || !locked) throw new Error(`${name}, which ${from} needs, is not in the lockfile.`);
+    if (tree.has(place)) return;
+    tree.set(place, locked);
+    for (const dependency of demandsOf(locked)) add(place, dependency);
   };
   for (const name of Object.keys(manifest.dependencies ?? {})) add('', name);
   return tree;
@@ -103,6 +106,15 @@ describe('the lockfile', () => {
   it('is that of this package.json', () => {
     expect(lockfileVersion).toBe(3);
     expect(packages['']?.dependencies).toEqual(manifest.dependencies);
+  });
+
+  it('holds every package that another one names, those for other platforms too: npm ci refuses it otherwise', () => {
+    const missing = Object.entries(packages).flatMap(([place, locked]) =>
+      [...demandsOf(locked), ...Object.keys(locked.optionalDependencies ?? {})]
+        .filter((name) => placeOf(place, name) === undefined)
+        .map((name) => `${place} needs ${name}`),
+    );
+    expect(missing).toEqual([]);
   });
 
   it('takes every package from a registry, by a tarball of that package, or says nothing of where', () => {
