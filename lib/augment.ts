@@ -1,4 +1,4 @@
-import type { Session } from './http/request-session.js';
+import type { Session } from './request/session-object.js';
 
 declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- how Express's types are meant to be added to

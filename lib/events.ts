@@ -1,4 +1,4 @@
-import type { Reason, RetryableReason, TerminalReason } from './session.js';
+import type { Reason, RetryableReason, TerminalReason } from './session/payload.js';
 
 /** Where a refreshed session came from. */
 export type RefreshSource =

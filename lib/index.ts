@@ -1,6 +1,6 @@
-export { withSession } from './with-session.js';
-export { type Middleware, type Next, requireSession } from './require-session.js';
-export { sessionRoutes } from './session-routes.js';
+export { withSession } from './request/visit.js';
+export { type Middleware, type Next, requireSession } from './request/guard.js';
+export { sessionRoutes } from './routes/routes.js';
 export {
   type Authenticated,
   type AuthenticateResult,
@@ -9,15 +9,15 @@ export {
   type NotAuthenticated,
   type RefreshSessionResult,
   type SessionManager,
-} from './session-manager.js';
-export { getSession } from './http/attached-session.js';
+} from './lifecycle.js';
+export { getSession } from './request/attached.js';
 export type {
   RefreshResult,
   Session,
   SessionActions,
   SignedInSession,
   SignedOutSession,
-} from './http/request-session.js';
+} from './request/session-object.js';
 export type {
   CacheOptions,
   CookieOptions,
@@ -26,8 +26,8 @@ export type {
   Rule,
   SessionOptions,
   TransportOptions,
-} from './session-options.js';
-export { memoryCoordinator, type MemoryCoordinatorOptions } from './refresh/memory-coordinator.js';
+} from './options/session-options.js';
+export { memoryCoordinator, type MemoryCoordinatorOptions } from './refresh/single-flight.js';
 export type { Coordinator, Led, Outcome, Refreshed, Ticket } from './refresh/coordinator.js';
 export type { Terminal, Transient } from './refresh/outcome.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
@@ -57,7 +57,7 @@ export type {
   TokenReason,
   TokenSet,
   User,
-} from './session.js';
+} from './session/payload.js';
 export {
   type ConfigProblem,
   SessionConfigError,

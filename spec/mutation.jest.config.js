@@ -2,10 +2,10 @@ import base from '../jest.config.js';
 
 /** The specs that run the mutated code in their own process, and are quick to start. */
 const specs = {
-  seal: 'seal/*',
-  token: '{token/*,claims,session-manager}',
-  refresh: 'refresh/*',
-  http: '{http/*,surroundings}',
+  seal: 'unit/seal/*',
+  token: '{unit/token/*,behaviour/claims,behaviour/session-manager}',
+  refresh: 'unit/refresh/*',
+  http: '{unit/http/*,behaviour/surroundings}',
 };
 
 /** @type {import('jest').Config} */

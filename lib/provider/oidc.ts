@@ -20,10 +20,10 @@ import {
   type TerminalReason,
   type TokenSet,
   type User,
-} from '../session.js';
-import { readDocument } from './answer.js';
-import { cachedDocument } from './cached-document.js';
-import { ProviderFailure } from './failure.js';
+} from '../session/payload.js';
+import { readDocument } from '../wire/answer.js';
+import { cachedDocument } from '../wire/cached-document.js';
+import { ProviderFailure } from '../wire/failure.js';
 import { pkceChallenge } from './pkce.js';
 import type { AccessTokenRules, Provider, RefreshGrant, Reuse, SignInRequest, TokenRequest } from './provider.js';
 

@@ -1,5 +1,5 @@
 import type { ConfigProblem } from '../errors.js';
-import type { Claims, SessionPayload, TerminalReason, TokenSet } from '../session.js';
+import type { Claims, SessionPayload, TerminalReason, TokenSet } from '../session/payload.js';
 
 /**
  * What comes of sending the same refresh token twice, which decides whether a refresh may be retried:

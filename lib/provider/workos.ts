@@ -10,8 +10,8 @@ import {
   type TerminalReason,
   type TokenSet,
   type User,
-} from '../session.js';
-import { ProviderFailure } from './failure.js';
+} from '../session/payload.js';
+import { ProviderFailure } from '../wire/failure.js';
 import { pkceChallenge } from './pkce.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 

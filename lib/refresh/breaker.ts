@@ -1,4 +1,4 @@
-import type { RetryableReason } from '../session.js';
+import type { RetryableReason } from '../session/payload.js';
 import type { Judgement, Transient } from './outcome.js';
 
 interface Breaker {

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 
 import type { RefreshSource } from '../events.js';
 import type { Provider } from '../provider/provider.js';
-import type { SessionPayload } from '../session.js';
+import type { SessionPayload } from '../session/payload.js';
 import type { Terminal, Transient } from './outcome.js';
 
 /** New tokens, sealed: what everyone gets who comes with the old cookie. */

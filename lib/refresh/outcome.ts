@@ -1,6 +1,6 @@
 import type { Provider } from '../provider/provider.js';
-import type { Answer } from '../provider/token-endpoint.js';
-import type { RetryableReason, SessionPayload, TerminalReason, TokenSet } from '../session.js';
+import type { Answer } from '../wire/token-endpoint.js';
+import type { RetryableReason, SessionPayload, TerminalReason, TokenSet } from '../session/payload.js';
 
 /** It cannot be known now whether the session is good. Nothing is lost, nothing is cleared. */
 export interface Transient {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import type { SealProblem } from '../session.js';
+import type { SealProblem } from '../session/payload.js';
 import type { Passwords } from './passwords.js';
 
 /** What opening a seal came to. `passwordId` is the id of the password that opened it. */

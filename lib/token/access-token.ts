@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose/jwt/decode';
 import { jwtVerify } from 'jose/jwt/verify';
 
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
-import type { Claims, SessionPayload, TokenReason } from '../session.js';
+import type { Claims, SessionPayload, TokenReason } from '../session/payload.js';
 import { KeyNotPublished, type KeySet, keySet } from './key-set.js';
 import { signedClaims } from './rs256.js';
 

@@ -4,8 +4,8 @@ import type { FlattenedJWSInput, JSONWebKeySet, JWTHeaderParameters } from 'jose
 import { JWKSNoMatchingKey } from 'jose/errors';
 import { createLocalJWKSet } from 'jose/jwks/local';
 
-import { cachedDocument, getJson } from '../provider/cached-document.js';
-import { ProviderFailure } from '../provider/failure.js';
+import { cachedDocument, getJson } from '../wire/cached-document.js';
+import { ProviderFailure } from '../wire/failure.js';
 import { rsaKeys } from './rs256.js';
 
 type LocalKeySet = ReturnType<typeof createLocalJWKSet>;

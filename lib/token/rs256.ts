@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 
-import { type Claims, isRecord } from '../session.js';
+import { type Claims, isRecord } from '../session/payload.js';
 
 /**
  * The claims of a token whose RS256 signature holds under the key that its header names. `node:crypto` does without

@@ -1,0 +1,1 @@
+export { type RedisClient, redisCoordinator, type RedisCoordinatorOptions } from './fleet/redis-fleet.js';

@@ -1,0 +1,421 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { unsealData } from 'iron-session';
+
+import { createBrowser, type Page } from '../support/browser.js';
+import { eventually } from '../support/eventually.js';
+import { type AppSettings, type Fleet, type FleetApp, type RedisLibrary, startFleet } from '../support/fleet.js';
+import { type RedisServer, startRedis, startRedisCluster } from '../support/redis-server.js';
+import { describeWithPart } from '../support/system-parts.js';
+import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
+import { expired, password, sealedSession, sessionCookieOf } from '../support/workos-session.js';
+
+const libraries: RedisLibrary[] = ['node-redis', 'ioredis'];
+const leaseMs = 2_000;
+const user = { id: 'user_of_the_fleet', email: 'reader@fleet.example' };
+
+let server: WorkosServer;
+
+beforeAll(async () => {
+  // A spent refresh token that is presented again ends the session, and every test here would see it.
+  server = await startWorkosServer({ mode: 'strict' });
+});
+afterEach(() => {
+  server.token.heal();
+  server.lifetimeSeconds = 300;
+});
+afterAll(() => server.close());
+
+function appSettings(library: RedisLibrary, redis: readonly RedisServer[]): AppSettings {
+  return {
+    library,
+    redisPorts: redis.map(({ port }) => port),
+    provider: { clientId: server.clientId, apiKey: server.apiKey, baseUrl: server.url },
+    strict: true,
+    password,
+    coordinator: { leaseMs },
+  };
+}
+
+const signedIn = (page: Page) => page.json.authenticated === true;
+const deferred = (page: Page) => page.json.authenticated === false && page.json.retryable === true;
+const newCookie = (page: Page) => sessionCookieOf(page.setCookies);
+
+/** Nobody was signed out: each is signed in with a new cookie, or may come again with the old one. */
+function expectNobodySignedOut(pages: readonly Page[]): void {
+  for (const page of pages) {
+    if (deferred(page)) expect(page.setCookies).toEqual([]);
+    else expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
+  }
+}
+
+describeWithPart('redis', 'a fleet', () => {
+  describe.each(libraries)('with %s', (library) => {
+    let redis: RedisServer;
+    let fleet: Fleet;
+    let refreshesBefore: number;
+    const refreshes = () => server.refreshCount - refreshesBefore;
+
+    beforeAll(async () => {
+      redis = await startRedis();
+      fleet = await startFleet(4, appSettings(library, [redis]));
+    }, 30_000);
+    beforeEach(() => {
+      refreshesBefore = server.refreshCount;
+    });
+    afterAll(async () => {
+      await fleet.stop();
+      await redis.stop();
+    });
+
+    it('renews a session once for 200 requests at once, and leaves nothing in Redis that can be read', async () => {
+      const old = await sealedSession(server, { ...expired, user });
+      const watch = await redis.watch();
+      const hold = server.token.hold();
+      const visits = fleet.count('visit');
+      const storm = fleet.storm(old.sealed, 200);
+      await fleet.until(() => fleet.count('visit') === visits + 200);
+      await hold.arrived(1);
+      const during = await redis.entries();
+      hold.release();
+      const pages = await storm;
+
+      expect(pages.filter(signedIn)).toHaveLength(200);
+      expect(refreshes()).toBe(1);
+      const cookies = new Set(pages.map(newCookie));
+      expect([...cookies]).toEqual([expect.stringMatching(/^Fe26/)]);
+      expect(cookies).not.toContain(old.sealed);
+      const sources = fleet.events('refreshed').map(({ source }) => source);
+      expect(sources).toHaveLength(200);
+      expect(sources.filter((source) => source === 'leader')).toHaveLength(1);
+
+      const [successor = ''] = cookies;
+      const contents = await contentsOf(successor);
+      const commands = await watch.commands();
+      watch.stop();
+      const after = await redis.entries();
+      expect(during).toEqual([expect.objectContaining({ key: expect.stringMatching(/:lease$/) })]);
+      expect(after).toEqual([expect.objectContaining({ key: expect.stringMatching(/:done$/) })]);
+      for (const { ttlMs } of [...during, ...after]) expect(ttlMs).toBeGreaterThan(0);
+      // All that ever was in Redis had to be sent there.
+      const everything = commands.flat();
+      expect(everything).toEqual(expect.arrayContaining([after[0]!.key, after[0]!.value]));
+      const secrets = [old.sealed, old.accessToken, old.refreshToken, old.sessionId, successor, password];
+      expectUnreadable(everything, [...secrets, ...Object.values(user), ...textsIn(contents)]);
+    }, 20_000);
+
+    it('gives the successor to a process that starts later, also when the one that has it is gone', async () => {
+      const old = await sealedSession(server, expired);
+      const leader = await fleet.add();
+      const first = await leader.get('/', old.sealed);
+      await leader.kill();
+      const late = await fleet.add();
+      const page = await late.get('/', old.sealed);
+      expect([page.json.authenticated, newCookie(page)]).toEqual([true, newCookie(first)]);
+      expect(late.events('refreshed')).toEqual([expect.objectContaining({ source: 'fleet' })]);
+      expect(refreshes()).toBe(1);
+      await late.stop();
+    }, 20_000);
+
+    it('follows successors that have expired in turn', async () => {
+      const old = await sealedSession(server, expired);
+      server.lifetimeSeconds = -30;
+      const first = newCookie(await fleet.apps[0]!.get('/', old.sealed));
+      server.lifetimeSeconds = 300;
+      const pages = [await fleet.apps[1]!.get('/', old.sealed), ...(await fleet.storm(old.sealed, 8))];
+      expect(pages.map((page) => page.json.reason)).toEqual(pages.map(() => undefined));
+      const cookies = new Set(pages.map(newCookie));
+      expect(cookies.size).toBe(1);
+      expect(cookies).not.toContain(first);
+      expect(refreshes()).toBe(2);
+    }, 10_000);
+
+    it('lets another process take over within the lease when the leader is killed', async () => {
+      const old = await sealedSession(server, expired);
+      // Held untreated, so that the call of the process that dies spends nothing.
+      const hold = server.token.hold({ untreated: true });
+      const visits = fleet.count('visit');
+      const presented = new Map(fleet.apps.map((app) => [app, app.count('presented')]));
+      const storm = fleet.storm(old.sealed, 40);
+      await hold.arrived(1);
+      await fleet.until(() => fleet.count('visit') === visits + 40);
+      const leader = fleet.apps.find((app) => app.count('presented') > presented.get(app)!)!;
+
+      await leader.kill();
+      const killedAt = performance.now();
+      await hold.arrived(2);
+      const takenOverMs = since(killedAt);
+      hold.releaseAt(1);
+      const pages = await storm;
+
+      expect(pages).toHaveLength(30);
+      expect(pages.filter(signedIn)).toHaveLength(30);
+      expect(new Set(pages.map(newCookie)).size).toBe(1);
+      expect(refreshes()).toBe(2);
+      console.info(`${library}: the lease of ${leaseMs} ms was taken over ${takenOverMs} ms after SIGKILL`);
+      hold.release();
+      await fleet.add();
+    }, 20_000);
+
+    it.each(['is killed', 'stops answering'])(
+      'signs nobody out when Redis %s in the middle of it, nor when it is back',
+      async (trouble) => {
+        const old = await sealedSession(server, expired);
+        const hold = server.token.hold();
+        const before = new Map(fleet.apps.map((app) => [app, { ...tally(app) }]));
+        const storm = fleet.storm(old.sealed, 100);
+        await hold.arrived(1);
+        // One leads; each of the others has asked for the lease, has not got it, and asks again.
+        await fleet.until(() =>
+          fleet.apps.every((app) => {
+            const [was, is] = [before.get(app)!, tally(app)];
+            return (
+              is.visits === was.visits + 25 &&
+              (is.presented > was.presented || is.leaseCommands > was.leaseCommands + 1)
+            );
+          }),
+        );
+        const from = performance.now();
+        if (trouble === 'is killed') await redis.kill();
+        else redis.pause();
+        await fleet.until(() => scopes(fleet).every((scope) => scope === 'process'));
+        console.info(`${library}: every process knew that Redis was away (${trouble}) after ${since(from)} ms`);
+        hold.release();
+        const pages = await storm;
+
+        expect(pages).toHaveLength(100);
+        expectNobodySignedOut(pages);
+        expect(pages.filter(signedIn)).toHaveLength(25);
+        expect(refreshes()).toBe(1);
+
+        // Nor afterwards: what the leader could not tell the others, it tells them when Redis is back.
+        expectNobodySignedOut(await fleet.storm(old.sealed, 20));
+        if (trouble === 'is killed') await redis.restart();
+        else redis.resume();
+        await eventually(async () => {
+          const again = await fleet.storm(old.sealed, 4);
+          expectNobodySignedOut(again);
+          return again.every(signedIn);
+        });
+        expect(scopes(fleet)).toEqual(fleet.apps.map(() => 'fleet'));
+        expect(refreshes()).toBe(1);
+      },
+      20_000,
+    );
+
+    it('is not delayed by a Redis that accepts and never answers, and signs nobody out', async () => {
+      // One process's protection is what there is then: each session is with one process.
+      const visit = (app: FleetApp) => sessionsAt(app, 10, 3);
+      const usual = (await Promise.all(fleet.apps.map(visit))).flat();
+
+      redis.pause();
+      const paused = (await Promise.all(fleet.apps.map(visit))).flat();
+      const [mostUsual, mostPaused] = [usual, paused].map((all) => Math.max(...all.map(({ ms }) => ms)));
+      console.info(
+        `${library}: the slowest of 120 requests took ${mostUsual} ms, and ${mostPaused} ms with Redis paused`,
+      );
+      for (const { page } of [...usual, ...paused]) {
+        expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
+      }
+      expect(scopes(fleet)).toEqual(fleet.apps.map(() => 'process'));
+      expect(refreshes()).toBe(2 * 40);
+
+      // For as long as Redis is away, a process asks it once a second, whatever comes in.
+      const from = performance.now();
+      const asked = fleet.apps.map((app) => app.count('command'));
+      while (since(from) < 2_000) await Promise.all(fleet.apps.map((app) => sessionsAt(app, 2, 1)));
+      const most = Math.ceil(since(from) / 1_000) + 1;
+      for (const [index, app] of fleet.apps.entries()) {
+        expect(app.count('command') - asked[index]!).toBeLessThanOrEqual(most);
+      }
+
+      redis.resume();
+      await eventually(async () => {
+        await Promise.all(fleet.apps.map((app) => sessionsAt(app, 1, 1)));
+        return scopes(fleet).every((scope) => scope === 'fleet');
+      });
+      await eventually(async () => (await redis.entries()).every(({ key }) => !key.endsWith(':lease')));
+      const old = await sealedSession(server, expired);
+      const before = refreshes();
+      expect((await fleet.storm(old.sealed, 40)).filter(signedIn)).toHaveLength(40);
+      expect(refreshes()).toBe(before + 1);
+    }, 30_000);
+
+    describe('when a session is signed out in one process while another renews it', () => {
+      /** Does not wait long for what another process does. */
+      let hasty: FleetApp;
+      beforeAll(async () => {
+        hasty = await fleet.add({ refresh: { waitMs: 200 } });
+      }, 20_000);
+      afterAll(() => hasty.stop());
+
+      const paths = { 'by a visit': '/', 'by the app': '/renew', 'by a slow visit': '/slow' };
+
+      /** A session whose renewal one process has begun, and whose answer is held back. */
+      async function renewing(how: keyof typeof paths) {
+        const [leader] = fleet.apps;
+        const old = await sealedSession(server, how === 'by the app' ? {} : expired);
+        const hold = server.token.hold({ untreated: true });
+        const visit = leader!.get(paths[how], old.sealed);
+        await hold.arrived(1);
+        return { leader: leader!, old, hold, visit };
+      }
+
+      /** No process gives it new tokens any more. */
+      async function expectSignedOut(...cookies: string[]): Promise<void> {
+        for (const sealed of cookies) {
+          for (const app of fleet.apps) {
+            const page = await app.get('/renew', sealed);
+            expect([page.json.session.authenticated, newCookie(page) ?? '']).toEqual([false, '']);
+          }
+        }
+        expect(refreshes()).toBe(1);
+      }
+
+      it.each(['by a visit', 'by the app'] as const)(
+        'stays signed out when it is renewed %s',
+        async (how) => {
+          const { old, hold, visit } = await renewing(how);
+          const out = await hasty.get('/out', old.sealed);
+          expect([out.status, newCookie(out)]).toEqual([200, '']);
+          hold.release();
+          const page = await visit;
+          expect([(page.json.session ?? page.json).authenticated, newCookie(page)]).toEqual([false, undefined]);
+          await expectSignedOut(old.sealed);
+        },
+        10_000,
+      );
+
+      it('stays signed out when the new tokens are waiting for a slow handler', async () => {
+        const { leader, old, hold, visit } = await renewing('by a slow visit');
+        hold.release();
+        await fleet.until(() => leader.count('handling') > 0);
+        const out = await hasty.get('/out', old.sealed);
+        expect([out.status, newCookie(out)]).toEqual([200, '']);
+        // Asked after the sign-out; the answer to the question before may have been too early.
+        const asked = leader.count('command');
+        await fleet.until(() => leader.count('command') >= asked + 8);
+        leader.tell('respond');
+        expect(newCookie(await visit)).toBeUndefined();
+        await expectSignedOut(old.sealed);
+      }, 10_000);
+
+      it('stays signed out when the new tokens were there first', async () => {
+        const { old, hold, visit } = await renewing('by a visit');
+        hold.release();
+        const successor = newCookie(await visit);
+        // A tab that has not heard of them.
+        const out = await hasty.get('/out', old.sealed);
+        expect([out.status, newCookie(out)]).toEqual([200, '']);
+        await expectSignedOut(old.sealed, successor!);
+      }, 10_000);
+
+      it.each([
+        ['the new tokens', true],
+        ['the end of the old session', false],
+      ])(
+        'leaves a new sign-in alone when the late answer is %s',
+        async (_, alive) => {
+          const { old, hold, visit } = await renewing('by a visit');
+          const tokens = await server.issueSession();
+          const page = await createBrowser(hasty.url).fetch('/in', {
+            method: 'POST',
+            headers: { 'content-type': 'application/json', cookie: `wos-session=${old.sealed}` },
+            body: JSON.stringify({ ...tokens, user: tokens.response.user }),
+          });
+          expect(page.json).toMatchObject({ authenticated: true, sessionId: tokens.sessionId });
+          if (!alive) server.sessions.revoke(old.sessionId);
+          hold.release();
+          expect((await visit).setCookies).toEqual([]);
+          for (const app of fleet.apps) {
+            expect((await app.get('/', newCookie(page)!)).json).toMatchObject({ sessionId: tokens.sessionId });
+          }
+        },
+        10_000,
+      );
+    });
+  });
+});
+
+describeWithPart('redis', 'a fleet on Redis Cluster', () => {
+  let masters: RedisServer[];
+  beforeAll(async () => {
+    masters = await startRedisCluster();
+  }, 20_000);
+  afterAll(() => Promise.all(masters.map((master) => master.stop())));
+
+  it.each(libraries)(
+    'coordinates with %s, one key in each command',
+    async (library) => {
+      const fleet = await startFleet(3, appSettings(library, masters));
+      const watches = await Promise.all(masters.map((master) => master.watch()));
+      const before = server.refreshCount;
+      const sessions = await Promise.all(Array.from({ length: 8 }, () => sealedSession(server, expired)));
+      const storms = await Promise.all(sessions.map(({ sealed }) => fleet.storm(sealed, 9)));
+      expect(storms.flat().filter(signedIn)).toHaveLength(72);
+      expect(server.refreshCount - before).toBe(8);
+
+      const [one, other] = fleet.apps;
+      const { sealed } = sessions[0]!;
+      expect((await one!.get('/out', sealed)).status).toBe(200);
+      expect((await other!.get('/renew', sealed)).json.session).toMatchObject({ authenticated: false });
+      expect(server.refreshCount - before).toBe(8);
+      expect(fleet.events('coordination')).toEqual([]);
+
+      const commands = await Promise.all(watches.map((watch) => watch.commands()));
+      for (const watch of watches) watch.stop();
+      await fleet.stop();
+      for (const ofMaster of commands) expect(ofMaster.length).toBeGreaterThan(0);
+      const kinds = commands.flat().map(([name = '', ...args]) => {
+        const keys = args.filter((arg) => /:(lease|done|ended)$/.test(arg));
+        const declared = name === 'EVAL' ? Number(args[1]) : 1;
+        expect([keys.length, declared]).toEqual([1, 1]);
+        return keys[0]!.split(':').at(-1);
+      });
+      expect(new Set(kinds)).toEqual(new Set(['lease', 'done', 'ended']));
+    },
+    20_000,
+  );
+});
+
+/** Several sessions that have expired, each with a few requests at once; and how long each took. */
+async function sessionsAt(app: FleetApp, sessions: number, requests: number): Promise<{ page: Page; ms: number }[]> {
+  const all = Array.from({ length: sessions }, async () => {
+    const { sealed } = await sealedSession(server, expired);
+    return Promise.all(
+      Array.from({ length: requests }, async () => {
+        const from = performance.now();
+        return { page: await app.get('/', sealed), ms: since(from) };
+      }),
+    );
+  });
+  return (await Promise.all(all)).flat();
+}
+
+/** What each process last said about the fleet. */
+function scopes(fleet: Fleet): string[] {
+  return fleet.apps.map((app) => app.events('coordination').at(-1)?.scope ?? 'fleet');
+}
+
+function tally(app: FleetApp) {
+  const leaseCommands = app.reports.filter((report) => report.type === 'command' && report.name === 'SET').length;
+  return { visits: app.count('visit'), presented: app.count('presented'), leaseCommands };
+}
+
+const since = (from: number) => Math.round(performance.now() - from);
+
+async function contentsOf(sealed: string): Promise<Record<string, unknown>> {
+  return unsealData(sealed, { password });
+}
+
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : [];
+}
+
+/** None of the secrets, nor a piece of a token, is in any of the texts, as it is or behind base64. */
+function expectUnreadable(texts: readonly string[], secrets: readonly string[]): void {
+  const pieces = secrets.flatMap((secret) => [secret, ...secret.split(/[.@*]/)]).filter((piece) => piece.length > 8);
+  expect(pieces.length).toBeGreaterThan(10);
+  const forms = texts.flatMap((text) => [text, Buffer.from(text, 'base64').toString('latin1')]);
+  expect(pieces.filter((piece) => forms.some((form) => form.includes(piece)))).toEqual([]);
+}

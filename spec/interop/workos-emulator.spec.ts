@@ -1,0 +1,397 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import express, { type RequestHandler } from 'express';
+import {
+  createSessionManager,
+  getSession,
+  requireSession,
+  type SessionEvents,
+  type SessionOptions,
+  sessionRoutes,
+  withSession,
+  workos,
+} from 'express-sealed-session';
+import { decodeJwt } from 'jose';
+import { createEmulator, type Emulator, type EmulatorSeedConfig } from 'workos/emulate';
+
+import { type Browser, createBrowser } from '../support/browser.js';
+import { useClock } from '../support/clock.js';
+import { type Listening, listen } from '../support/http-server.js';
+import { password, sessionCookieOf } from '../support/workos-session.js';
+
+/*
+ * WorkOS's own emulator in place of WorkOS. What it does otherwise than the service, as far as a session notices, is in
+ * the tests under "differs from the service": a newer version that differs less will fail them.
+ */
+
+const clock = useClock();
+const clientId = 'client_emulated';
+// The emulator's access tokens live for an hour, and it has no setting for that.
+const lifetimeSeconds = 3_600;
+
+const open: { close: () => Promise<unknown> }[] = [];
+afterAll(() => Promise.all(open.map((each) => each.close())));
+
+async function startEmulator(seed: EmulatorSeedConfig): Promise<Emulator> {
+  const emulator = await createEmulator({ port: 0, seed });
+  open.push(emulator);
+  return emulator;
+}
+
+const optionsFor = (emulator: Emulator, options: Partial<SessionOptions> = {}): SessionOptions => ({
+  provider: workos({ clientId, apiKey: emulator.apiKey, baseUrl: emulator.url }),
+  password,
+  ...options,
+});
+
+/** The app, at an address that it knows: the emulator sends browsers back to loopback hosts only. */
+async function serve(options: SessionOptions): Promise<Listening> {
+  const app = express();
+  const server = await listen((req, res) => {
+    (app as unknown as (req: IncomingMessage, res: ServerResponse) => void)(req, res);
+  });
+  open.push(server);
+  const all = { ...options, baseUrl: server.url };
+  app.use(withSession(all) as RequestHandler);
+  app.use(sessionRoutes(all) as RequestHandler);
+  app.get('/', (req, res) => res.json(getSession(req)));
+  app.get('/account', requireSession() as RequestHandler, (req, res) => res.json(getSession(req)));
+  app.get('/billing', requireSession({ permissions: 'billing:read' }) as RequestHandler, (_req, res) => res.json('ok'));
+  app.get('/switch/:organizationId', async (req, res) => {
+    const { organizationId } = req.params;
+    res.json({ result: await getSession(req).refresh({ organizationId }), ...getSession(req) });
+  });
+  app.get('/now', async (req, res) => {
+    res.json({ result: await getSession(req).refresh(), ...getSession(req) });
+  });
+  return server;
+}
+
+describe('with WorkOS’s emulator', () => {
+  let emulator: Emulator;
+  let app: Listening;
+  let browser: Browser;
+  let signedIn: Awaited<ReturnType<Browser['follow']>>;
+  let organizationIds: string[];
+  const refreshes: SessionEvents['refreshed'][] = [];
+
+  const api = async (path: string, body?: object) => {
+    const response = await fetch(`${emulator.url}${path}`, {
+      method: body ? 'POST' : 'GET',
+      headers: { authorization: `Bearer ${emulator.apiKey}`, 'content-type': 'application/json' },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, any> }; // eslint-disable-line @typescript-eslint/no-explicit-any -- whatever the API answers
+  };
+  const refreshGrant = (refreshToken: unknown) =>
+    api('/user_management/authenticate', {
+      grant_type: 'refresh_token',
+      client_id: clientId,
+      client_secret: emulator.apiKey,
+      refresh_token: refreshToken,
+    });
+  const userSessions = async (userId: string) => {
+    const { body } = await api(`/user_management/users/${userId}/sessions`);
+    return (body.data as { id: string }[]).map(({ id }) => id);
+  };
+
+  beforeAll(async () => {
+    emulator = await startEmulator({
+      users: [
+        {
+          email: 'one@example.com',
+          first_name: 'User',
+          last_name: 'One',
+          email_verified: true,
+          metadata: { plan: 'pro' },
+        },
+      ],
+      permissions: [{ slug: 'billing:read', name: 'Read bills' }],
+      roles: [{ slug: 'admin', name: 'Admin', type: 'EnvironmentRole', permissions: ['billing:read'] }],
+    });
+    const users = await api('/user_management/users');
+    const [user] = users.body.data as [{ id: string }];
+    organizationIds = [];
+    for (const [name, role_slug] of [
+      ['One', 'admin'],
+      ['Two', 'member'],
+    ]) {
+      const { body } = await api('/organizations', { name });
+      organizationIds.push(String(body.id));
+      const membership = { organization_id: body.id as string, user_id: user.id, role_slug };
+      expect((await api('/user_management/organization_memberships', membership)).status).toBe(201);
+    }
+    app = await serve(
+      optionsFor(emulator, {
+        events: {
+          refreshed: (event) => {
+            refreshes.push(event);
+          },
+        },
+      }),
+    );
+  });
+  // The clock starts anew with each test, and so does the session.
+  beforeEach(async () => {
+    browser = createBrowser(app.url);
+    expect((await browser.get('/account')).status).toBe(401);
+    signedIn = await browser.follow('/login?returnTo=/account');
+    refreshes.length = 0;
+  });
+
+  const sealed = () => browser.jar.get('wos-session')!;
+
+  it('signs in with a code, and comes back to the page that was asked for', async () => {
+    const page = signedIn;
+    expect(page.hops.map((hop) => new URL(hop).origin + new URL(hop).pathname)).toEqual([
+      `${app.url}/login`,
+      `${emulator.url}/user_management/authorize`,
+      `${app.url}/callback`,
+    ]);
+    expect(page.url).toBe(`${app.url}/account`);
+    expect(page.json).toMatchObject({
+      authenticated: true,
+      user: {
+        email: 'one@example.com',
+        firstName: 'User',
+        lastName: 'One',
+        emailVerified: true,
+        metadata: { plan: 'pro' },
+      },
+      sessionId: expect.stringMatching(/^session_/),
+      roles: [],
+    });
+    expect(page.json).not.toHaveProperty('organizationId');
+    expect(browser.jar.cookies.map(({ name }) => name)).toEqual(['wos-session']);
+    expect(await userSessions(page.json.user.id)).toContain(page.json.sessionId);
+  });
+
+  it('does not sign in with a code that another browser asked for', async () => {
+    const other = createBrowser(app.url);
+    const authorize = (await browser.get('/login')).headers.get('location')!;
+    const callback = (await other.fetch(authorize)).headers.get('location')!;
+    expect((await other.fetch(callback)).status).toBe(400);
+    expect(other.jar.get('wos-session')).toBeUndefined();
+    expect((await browser.get(callback)).status).toBe(303);
+  });
+
+  it('stays signed in through ten renewals, each with a new refresh token and the end of the one before', async () => {
+    const seen = new Set([sealed()]);
+    let contents = await tokensOf(sealed());
+    for (let time = 1; time <= 10; time += 1) {
+      clock.advance(lifetimeSeconds + 10);
+      const page = await browser.get('/account');
+      expect(page.json).toMatchObject({ authenticated: true, refreshed: true, user: { firstName: 'User' } });
+      expect(page.setCookies).toHaveLength(1);
+      expect((await browser.get('/account')).json).toMatchObject({ authenticated: true, refreshed: false });
+
+      const spent = contents.refreshToken;
+      contents = await tokensOf(sealed());
+      expect(contents.refreshToken).not.toBe(spent);
+      expect(await refreshGrant(spent)).toMatchObject({ status: 400, body: { code: 'invalid_grant' } });
+      seen.add(sealed());
+    }
+    expect(seen.size).toBe(11);
+    expect(refreshes.map(({ source }) => source)).toEqual(Array(10).fill('leader'));
+  });
+
+  it('spends one refresh token, however many requests come at the same time, and again with the old cookie', async () => {
+    clock.advance(lifetimeSeconds + 10);
+    const before = browser.clone();
+    const pages = await Promise.all(Array.from({ length: 8 }, () => browser.tab().get('/account')));
+    expect(pages.map(({ json }) => json.authenticated)).toEqual(Array(8).fill(true));
+    expect(new Set(pages.map(({ setCookies }) => sessionCookieOf(setCookies))).size).toBe(1);
+    expect(refreshes.filter(({ source }) => source === 'leader')).toHaveLength(1);
+
+    clock.advance(5);
+    expect((await before.get('/account')).json).toMatchObject({ authenticated: true, refreshed: true });
+    expect(before.jar.get('wos-session')).toBe(sealed());
+  });
+
+  it('renews ahead of the expiry', async () => {
+    clock.advance(lifetimeSeconds - 20);
+    const { json } = await browser.get('/account');
+    expect(json).toMatchObject({ authenticated: true, refreshed: true });
+    expect(Date.parse(json.expiresAt) - Date.now()).toBeGreaterThan(lifetimeSeconds * 1000 - 5_000);
+  });
+
+  it('renews when it is told to', async () => {
+    const before = sealed();
+    expect((await browser.get('/now')).json).toMatchObject({ result: { refreshed: true }, authenticated: true });
+    expect(sealed()).not.toBe(before);
+  });
+
+  it('switches the organization and stays in it, with the role and permissions of each', async () => {
+    const [one, two] = organizationIds;
+    expect((await browser.get('/billing')).status).toBe(403);
+
+    const page = await browser.get(`/switch/${one}`);
+    expect(page.json).toMatchObject({
+      result: { refreshed: true },
+      organizationId: one,
+      role: 'admin',
+      roles: ['admin'],
+      permissions: ['billing:read'],
+    });
+    expect((await browser.get('/billing')).json).toBe('ok');
+    clock.advance(lifetimeSeconds + 10);
+    expect((await browser.get('/account')).json).toMatchObject({ refreshed: true, organizationId: one, role: 'admin' });
+
+    const other = await browser.get(`/switch/${two}`);
+    expect(other.json).toMatchObject({ result: { refreshed: true }, organizationId: two, role: 'member' });
+    expect((await browser.get('/billing')).status).toBe(403);
+  });
+
+  it('is a session without HTTP too, and seals here: the "sealed_session" of the answer is nothing to us', async () => {
+    clock.advance(lifetimeSeconds + 10);
+    const session = createSessionManager(optionsFor(emulator)).load(sealed());
+    expect(await session.authenticate()).toMatchObject({ authenticated: false, reason: 'expired_jwt' });
+    expect(await session.refresh()).toMatchObject({ authenticated: true, user: { firstName: 'User' } });
+    expect(session.sealed).toMatch(/^Fe26\.2\*1\*/);
+    browser.jar.set(app.url, `wos-session=${session.sealed!}; Path=/; Secure`);
+    expect((await browser.get('/account')).json).toMatchObject({ authenticated: true, refreshed: false });
+  });
+
+  it('signs out, of the app and of the provider', async () => {
+    clock.advance(lifetimeSeconds + 10);
+    const { json } = await browser.get('/account');
+    expect(json.refreshed).toBe(true);
+    const { sessionId, user } = json as { sessionId: string; user: { id: string } };
+    expect(await userSessions(user.id)).toContain(sessionId);
+    const left = browser.clone();
+
+    const page = await browser.follow('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
+
+    const logout = new URL(page.hops[1]!);
+    expect(logout.origin + logout.pathname).toBe(`${emulator.url}/user_management/sessions/logout`);
+    expect(Object.fromEntries(logout.searchParams)).toEqual({ session_id: sessionId, return_to: `${app.url}/` });
+    expect([page.url, page.json]).toEqual([
+      `${app.url}/`,
+      expect.objectContaining({ authenticated: false, reason: 'no_session_cookie_provided' }),
+    ]);
+    expect(browser.jar.cookies).toEqual([]);
+    expect(await userSessions(user.id)).not.toContain(sessionId);
+    expect((await left.get('/account')).status).toBe(401);
+  });
+
+  it('ends a session whose refresh token is spent elsewhere', async () => {
+    expect((await refreshGrant((await tokensOf(sealed())).refreshToken)).status).toBe(200);
+    clock.advance(lifetimeSeconds + 10);
+    const page = await browser.get('/');
+    expect(page.json).toMatchObject({ authenticated: false, reason: 'invalid_grant', retryable: false });
+    expect(browser.jar.cookies).toEqual([]);
+  });
+
+  describe('differs from the service', () => {
+    let claims: Record<string, unknown>;
+    let answer: Record<string, unknown>;
+
+    beforeEach(async () => {
+      ({ body: answer } = await refreshGrant((await tokensOf(sealed())).refreshToken));
+      claims = decodeJwt(String(answer.access_token));
+    });
+
+    it('in its tokens: the base URL as issuer, an audience, no "jti", an hour to live', async () => {
+      expect(claims).toMatchObject({ iss: emulator.url, aud: clientId });
+      expect(claims).not.toHaveProperty('jti');
+      expect(claims).not.toHaveProperty('roles');
+      expect(Number(claims.exp) - Number(claims.iat)).toBe(lifetimeSeconds);
+    });
+
+    it('in its sessions: another one after each refresh', async () => {
+      const again = await refreshGrant(answer.refresh_token);
+      expect(decodeJwt(String(again.body.access_token)).sid).not.toBe(claims.sid);
+    });
+
+    it('in a refresh token that comes twice: never the same answer again', async () => {
+      expect((await refreshGrant(answer.refresh_token)).status).toBe(200);
+      expect(await refreshGrant(answer.refresh_token)).toEqual({
+        status: 400,
+        body: { code: 'invalid_grant', message: 'Invalid refresh token' },
+      });
+    });
+
+    it('in refresh tokens that outlive their session', async () => {
+      const { sid } = decodeJwt(String(answer.access_token));
+      await fetch(`${emulator.url}/user_management/sessions/logout?session_id=${String(sid)}`);
+      expect((await refreshGrant(answer.refresh_token)).status).toBe(200);
+    });
+
+    it('in the code of an authorization code that was used: the app is told to come back later', async () => {
+      const authorize = (await browser.get('/login')).headers.get('location')!;
+      const callback = (await browser.fetch(authorize)).headers.get('location')!;
+      const cookies = browser.jar.header(app.url)!;
+      expect((await browser.get(callback)).status).toBe(303);
+      // "invalid_code", where the service says "invalid_grant".
+      const again = await browser.get(callback, { headers: { cookie: cookies } });
+      expect(again.status).toBe(503);
+    });
+
+    it('in the keys that it takes: none is asked for at the token endpoint', async () => {
+      const response = await fetch(`${emulator.url}/user_management/authenticate`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ grant_type: 'refresh_token', refresh_token: 'unknown' }),
+      });
+      expect([response.status, await response.json()]).toMatchObject([400, { code: 'invalid_grant' }]);
+    });
+  });
+
+  describe.each([
+    ['its own issuer', (url: string) => ({ issuer: url }), true],
+    ['a list with its own issuer', (url: string) => ({ issuer: ['https://id.example.com', url] }), true],
+    ['its audience', () => ({ audience: clientId }), true],
+    ['the issuer of the service', () => ({ issuer: `https://api.workos.com/user_management/${clientId}` }), false],
+    ['another audience', () => ({ audience: 'client_other' }), false],
+  ])('when asked for %s', (_, more, accepted) => {
+    it(accepted ? 'signs in' : 'signs nobody in, and keeps the cookies that there are', async () => {
+      const provider = workos({ clientId, apiKey: emulator.apiKey, baseUrl: emulator.url, ...more(emulator.url) });
+      const problems: string[] = [];
+      const strict = await serve({
+        provider,
+        password,
+        events: {
+          configuration: ({ problem }) => {
+            problems.push(problem);
+          },
+        },
+      });
+      const { json, setCookies } = await browser.clone().get(`${strict.url}/`);
+      expect([json.authenticated, setCookies]).toEqual([accepted, []]);
+      const page = await createBrowser(strict.url).follow('/login?returnTo=/account');
+      expect(page.status).toBe(accepted ? 200 : 500);
+      expect(problems.length > 0).toBe(!accepted);
+    });
+  });
+});
+
+describe('with a user who is impersonated, in the emulator', () => {
+  it('says by whom', async () => {
+    const impersonator = { email: 'admin@example.com', reason: 'A ticket' };
+    const emulator = await startEmulator({ users: [{ email: 'one@example.com', impersonator }] });
+    const app = await serve(optionsFor(emulator));
+    const browser = createBrowser(app.url);
+    expect((await browser.follow('/login?returnTo=/account')).json).toMatchObject({
+      authenticated: true,
+      impersonator,
+    });
+    clock.advance(lifetimeSeconds + 10);
+    expect((await browser.get('/account')).json).toMatchObject({ refreshed: true, impersonator });
+  });
+});
+
+describe('with nobody to sign in, in the emulator', () => {
+  it('says that the provider did not', async () => {
+    const app = await serve(optionsFor(await startEmulator({})));
+    const browser = createBrowser(app.url);
+    const page = await browser.follow('/login');
+    expect([page.status, page.text]).toEqual([400, expect.stringContaining('The provider did not sign you in.')]);
+    expect(browser.jar.cookies).toEqual([]);
+  });
+});
+
+async function tokensOf(seal: string): Promise<{ refreshToken: string }> {
+  const { unsealData } = await import('iron-session');
+  return unsealData<{ refreshToken: string }>(seal, { password, ttl: 0 });
+}

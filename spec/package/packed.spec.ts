@@ -1,0 +1,217 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import * as source from 'express-sealed-session';
+
+import { cookieHeader, expired, password, sealedSession, sessionCookieOf } from '../support/workos-session.js';
+import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
+
+interface Manifest {
+  name: string;
+  exports: Record<string, string | Record<string, string>>;
+  dependencies: Record<string, string>;
+  scripts: Record<string, string>;
+}
+
+const repository = path.resolve(import.meta.dirname, '../..');
+const manifest = JSON.parse(readFileSync(path.join(repository, 'package.json'), 'utf8')) as Manifest;
+const entries = Object.keys(manifest.exports).map((entry) => manifest.name + entry.slice(1));
+
+let temporary: string;
+let consumer: string;
+let packed: string[];
+
+// What is published is packed, and unpacked where an app would have it. Beside it are the packages that it declares as
+// dependencies and nothing else of this repository, so that one that is not declared is missed.
+beforeAll(() => {
+  if (!existsSync(path.join(repository, 'dist/index.js'))) throw new Error('There is no dist/. Run: npm run build');
+  temporary = mkdtempSync(path.join(tmpdir(), 'packed-'));
+  consumer = path.join(temporary, 'consumer');
+  const installed = path.join(consumer, 'node_modules', manifest.name);
+  mkdirSync(installed, { recursive: true });
+
+  const [pack] = JSON.parse(
+    run('npm', ['pack', '--json', '--ignore-scripts', '--offline', '--pack-destination', temporary], repository),
+  ) as { filename: string; files: { path: string }[] }[];
+  packed = pack!.files.map((file) => file.path);
+  run('tar', ['-xzf', path.join(temporary, pack!.filename), '-C', installed, '--strip-components', '1'], temporary);
+
+  for (const name of [...Object.keys(manifest.dependencies), 'express', 'express4']) {
+    const link = path.join(consumer, 'node_modules', name);
+    mkdirSync(path.dirname(link), { recursive: true });
+    symlinkSync(path.join(repository, 'node_modules', name), link, 'dir');
+  }
+}, 60_000);
+
+afterAll(() => {
+  rmSync(temporary, { recursive: true, force: true });
+});
+
+describe('tarball', () => {
+  it('holds a script and its types for each source file, and what a reader needs', () => {
+    const sources = readdirSync(path.join(repository, 'lib'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => file.slice(0, -'.ts'.length).replaceAll(path.sep, '/'));
+    // A file too many in dist/ is one whose source is gone: remove dist/ and build again.
+    expect(packed.sort()).toEqual(
+      [
+        'CHANGELOG.md',
+        'LICENSE',
+        'README.md',
+        'package.json',
+        ...sources.flatMap((source) => [`dist/${source}.d.ts`, `dist/${source}.js`]),
+      ].sort(),
+    );
+  });
+
+  it('has every file that "exports" names', () => {
+    const targets = Object.values(manifest.exports).flatMap((target) =>
+      typeof target === 'string' ? [target] : Object.values(target),
+    );
+    expect(packed).toEqual(expect.arrayContaining(targets.map((target) => target.replace('./', ''))));
+  });
+
+  it('runs nothing when it is installed', () => {
+    const hooks = ['preinstall', 'install', 'postinstall', 'prepublish', 'prepare'];
+    expect(Object.keys(manifest.scripts).filter((script) => hooks.includes(script))).toEqual([]);
+  });
+});
+
+describe('package entries', () => {
+  const inner = ['dist/index.js', 'dist/options.js', 'dist/index', 'lib/index.ts', 'README.md'].map(
+    (file) => `${manifest.name}/${file}`,
+  );
+  const json = (entry: string) => entry.endsWith('.json');
+
+  it('are those of "exports"', () => {
+    expect(entries).toEqual(expect.arrayContaining([manifest.name, `${manifest.name}/augment`]));
+  });
+
+  it.each(entries)('import %s', (entry) => {
+    const attributes = json(entry) ? ", { with: { type: 'json' } }" : '';
+    expect(script('mjs', `console.log(typeof (await import('${entry}'${attributes})));`)).toBe('object');
+  });
+
+  it.each(entries)('require %s', (entry) => {
+    expect(script('cjs', `console.log(typeof require('${entry}'));`)).toBe('object');
+  });
+
+  it.each(inner)('keep %s to themselves', (file) => {
+    const printCode = '(error) => console.log(error.code)';
+    expect(script('mjs', `import('${file}').catch(${printCode});`)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  it('have the names of lib/index.ts', () => {
+    const names = script('mjs', `console.log(JSON.stringify(Object.keys(await import('${manifest.name}'))));`);
+    expect(JSON.parse(names)).toEqual(Object.keys(source));
+  });
+
+  it('are the same module for import and require', () => {
+    const both = `import('${manifest.name}').then((module) => console.log(module === require('${manifest.name}')));`;
+    expect(script('cjs', both)).toBe('true');
+  });
+});
+
+describe('installed package', () => {
+  let workos: WorkosServer;
+  beforeAll(async () => {
+    workos = await startWorkosServer();
+  });
+  afterAll(() => workos.close());
+
+  const load = {
+    mjs: (names: string, from: string) => `import ${names} from '${from}';`,
+    cjs: (names: string, from: string) => `const ${names} = require('${from}');`,
+  };
+
+  it.each([
+    { framework: 'express', module: 'mjs' },
+    { framework: 'express', module: 'cjs' },
+    { framework: 'express4', module: 'mjs' },
+    { framework: 'express4', module: 'cjs' },
+  ] as const)(
+    'renews a session in an $module app on $framework',
+    async ({ framework, module }) => {
+      const app = await start(
+        module,
+        `
+          ${load[module]('express', framework)}
+          ${load[module]('{ requireSession, withSession, workos }', manifest.name)}
+
+          const { clientId, apiKey, baseUrl, password } = JSON.parse(process.env.OPTIONS);
+          const app = express();
+          app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl }), password }));
+          app.get('/account', requireSession(), (req, res) => {
+            const { user, refreshed } = req.session;
+            res.json({ id: user.id, refreshed });
+          });
+          const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
+        `,
+        { clientId: workos.clientId, apiKey: workos.apiKey, baseUrl: workos.url, password },
+      );
+      try {
+        const { sealed } = await sealedSession(workos, expired);
+        const response = await fetch(`${app.url}/account`, cookieHeader(sealed));
+        expect(await response.json()).toEqual({ id: 'user_01', refreshed: true });
+        expect(sessionCookieOf(response.headers.getSetCookie())).toMatch(/^Fe26\.2/);
+
+        expect((await fetch(`${app.url}/account`)).status).toBe(401);
+      } finally {
+        app.stop();
+      }
+    },
+    30_000,
+  );
+});
+
+function run(command: string, args: string[], cwd: string): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** This process's, without what is meant for its own Node. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, NODE_OPTIONS: '' };
+}
+
+function write(extension: string, text: string): string {
+  const file = path.join(mkdtempSync(path.join(consumer, 'app-')), `app.${extension}`);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Runs a script of the consumer's; what it prints. */
+function script(extension: 'mjs' | 'cjs', text: string): string {
+  return run(process.execPath, [write(extension, text)], consumer).trim();
+}
+
+/** Starts an app of the consumer's that prints its port. */
+async function start(extension: 'mjs' | 'cjs', text: string, options: Record<string, string>) {
+  const child = spawn(process.execPath, [write(extension, text)], {
+    cwd: consumer,
+    env: { ...environment(), OPTIONS: JSON.stringify(options) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let complaint = '';
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
+  const port = once(createInterface(child.stdout), 'line').then(([line]) => String(line));
+  const end = once(child, 'close').then(() => {
+    throw new Error(`The app has ended before it listened:\n${complaint}`);
+  });
+  // Once the app listens, its end is what is wanted.
+  end.catch(() => undefined);
+  return { url: `http://127.0.0.1:${await Promise.race([port, end])}`, stop: () => child.kill() };
+}

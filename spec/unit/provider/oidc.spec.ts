@@ -1,0 +1,471 @@
+import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { oidc, type OidcOptions, type Provider, type SessionPayload, type SignInRequest } from 'express-sealed-session';
+import { None } from 'oauth4webapi';
+
+import { listen, type Listening } from '../../support/http-server.js';
+import { pour } from '../../support/endless.js';
+
+const options = { issuer: 'https://issuer.example', clientId: 'client_01', clientSecret: 'cs_a2b3c4' };
+
+const pathsOf = (given: unknown) => (oidc(given as OidcOptions).problems ?? []).map(({ path }) => path).sort();
+const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const jwt = (claims: object) => `${base64url({ alg: 'RS256' })}.${base64url(claims)}.c2ln`;
+
+describe('the options', () => {
+  it.each<[string[], unknown]>([
+    [['provider'], undefined],
+    [['provider'], null],
+    [['provider'], 'https://issuer.example'],
+    [['provider.clientId'], { ...options, clientId: '' }],
+    [['provider.clientSecret'], { ...options, clientSecret: '' }],
+    [['provider.clientSecret'], { ...options, clientSecret: undefined }],
+    [['provider.clientAuthentication'], { ...options, clientAuthentication: 'client_secret_post' }],
+    [['provider.scope'], { ...options, scope: 'profile email' }],
+    [['provider.scope'], { ...options, scope: 'openidx' }],
+    [['provider.scope'], { ...options, scope: ['openid'] }],
+    [['provider.resource'], { ...options, resource: '' }],
+    [['provider.audience'], { ...options, audience: [] }],
+    [['provider.accessToken'], { ...options, accessToken: 'reference' }],
+    [['provider.reuse'], { ...options, reuse: 'whatever' }],
+    [['provider.authorizationParameters'], { ...options, authorizationParameters: { max_age: 60 } }],
+    [['provider.authorizationParameters'], { ...options, authorizationParameters: ['prompt'] }],
+    [['provider.apiKey'], { ...options, apiKey: 'a' }],
+    [[], options],
+    [[], { ...options, clientSecret: undefined, clientAuthentication: None() }],
+  ])('have problems at %j', (paths, given) => {
+    expect(pathsOf(given)).toEqual(paths);
+  });
+
+  it.each(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'])(
+    'take an asymmetric algorithm: %s',
+    (algorithm) => {
+      expect(pathsOf({ ...options, algorithms: [algorithm] })).toEqual([]);
+    },
+  );
+
+  it.each([
+    ['HS256'],
+    ['HS384'],
+    ['HS512'],
+    ['none'],
+    ['None'],
+    ['RS256', 'HS256'],
+    ['rs256'],
+    ['RS256 '],
+    ['XRS256'],
+    [''],
+    [null],
+    [],
+  ])('refuse an algorithm with which the public key would be the secret, or none: %j', (...algorithms) => {
+    expect(pathsOf({ ...options, algorithms })).toEqual(['provider.algorithms']);
+  });
+
+  it.each([
+    ['https://issuer.example', []],
+    ['https://issuer.example/tenant/', []],
+    ['http://localhost:9000', []],
+    ['http://127.0.0.1', []],
+    ['http://[::1]:9000/realm', []],
+    ['http://issuer.example', ['provider.issuer']],
+    ['http://localhost.issuer.example', ['provider.issuer']],
+    ['http://127.0.0.1.nip.example', ['provider.issuer']],
+    ['http://localhost@issuer.example', ['provider.issuer']],
+    ['http://0.0.0.0', ['provider.issuer']],
+    ['https://user:pass@issuer.example', ['provider.issuer']],
+    ['https://issuer.example#part', ['provider.issuer']],
+    ['https://issuer.example#', ['provider.issuer']],
+    ['https://issuer.example?tenant=a', ['provider.issuer']],
+    ['https://issuer.example/?', ['provider.issuer']],
+    [' https://issuer.example', ['provider.issuer']],
+    ['https://issuer.example\n', ['provider.issuer']],
+    ['issuer.example', ['provider.issuer']],
+    ['', ['provider.issuer']],
+    [undefined, ['provider.issuer']],
+  ])('take an https URL without a query, and plain http for loopback hosts only: %j', (issuer, paths) => {
+    expect(pathsOf({ ...options, issuer })).toEqual(paths);
+  });
+
+  it('are told all together', () => {
+    expect(pathsOf({})).toEqual(['provider.clientId', 'provider.clientSecret', 'provider.issuer']);
+  });
+});
+
+describe('the provider', () => {
+  it('is known by its issuer and client, assumes the worst about replays, and cannot be changed', () => {
+    const provider = oidc(options);
+    expect(provider).toMatchObject({ name: 'oidc', cookieName: '__Host-session', reuse: 'strict', problems: [] });
+    const ids = [
+      provider,
+      oidc({ ...options, clientId: 'client_02' }),
+      oidc({ ...options, issuer: 'https://b.example' }),
+    ];
+    expect(new Set(ids.map(({ id }) => id)).size).toBe(3);
+    expect(oidc({ ...options, reuse: 'none' }).reuse).toBe('none');
+    expect(Object.isFrozen(provider)).toBe(true);
+  });
+
+  it('keeps the secret out of JSON and of what is logged', () => {
+    const provider = oidc(options);
+    expect(inspect(provider, { depth: Infinity, showHidden: true }) + JSON.stringify(provider)).not.toContain('a2b3c4');
+  });
+
+  it.each<[OidcOptions['accessToken'], Record<string, boolean>]>([
+    [undefined, { 'a.b.c': false, opaque: true, 'a.b': true, 'a.b.c.d.e': true }],
+    ['auto', { 'a.b.c': false, opaque: true }],
+    ['jwt', { 'a.b.c': false, opaque: false, '': false }],
+    ['opaque', { 'a.b.c': true, opaque: true }],
+  ])('takes access tokens for opaque with %s', (accessToken, expected) => {
+    const provider = oidc({ ...options, accessToken });
+    for (const [token, opaque] of Object.entries(expected)) {
+      expect([token, provider.isOpaque(token)]).toEqual([token, opaque]);
+    }
+  });
+
+  it.each([
+    ['invalid_grant', { error: 'invalid_grant', error_description: 'Session not active' }],
+    [undefined, {}],
+    [undefined, { error: 'invalid_client' }],
+    [undefined, { error: 'invalid_request', error_description: 'invalid_grant' }],
+    [undefined, { error: 'unauthorized_client' }],
+    [undefined, { error: 'invalid_scope' }],
+    [undefined, { error: 'login_required' }],
+    [undefined, { error: 'sso_required' }],
+    [undefined, { code: 'invalid_grant' }],
+    [undefined, { error: ['invalid_grant'] }],
+  ])('ends a session with %s in %j', (reason, answer) => {
+    expect(oidc(options).terminalReason(answer)).toBe(reason);
+  });
+});
+
+describe('with the metadata of an issuer', () => {
+  let issuer: Listening;
+  let metadata: Record<string, unknown>;
+
+  beforeAll(async () => {
+    issuer = await listen((req, res) => {
+      const known = req.url === '/.well-known/openid-configuration';
+      res.writeHead(known ? 200 : 404, { 'Content-Type': 'application/json' });
+      res.end(JSON.stringify(known ? metadata : {}));
+    });
+  });
+  afterAll(() => issuer.close());
+
+  /** A provider whose issuer says this of itself. */
+  function provide(more: Partial<OidcOptions> = {}, says: Record<string, unknown> = {}): Provider {
+    metadata = {
+      issuer: issuer.url,
+      jwks_uri: `${issuer.url}/jwks`,
+      token_endpoint: `${issuer.url}/token`,
+      authorization_endpoint: `${issuer.url}/authorize?tenant=a`,
+      end_session_endpoint: `${issuer.url}/logout`,
+      revocation_endpoint: `${issuer.url}/revoke`,
+      ...says,
+    };
+    return oidc({ ...options, issuer: issuer.url, ...more });
+  }
+
+  it('takes that issuer alone', async () => {
+    const rules = await provide().accessTokenRules();
+    expect(rules).toMatchObject({ issuer: [issuer.url], keysUrl: `${issuer.url}/jwks` });
+  });
+
+  it('does not take the metadata of another', async () => {
+    const provider = provide({}, { issuer: 'https://evil.example' });
+    await expect(provider.accessTokenRules()).rejects.toBeInstanceOf(Error);
+    await expect(provider.refreshRequest({ refreshToken: 'rt_1' })).rejects.toBeInstanceOf(Error);
+  });
+
+  it.each([
+    [undefined, ['RS256']],
+    [
+      ['RS256', 'ES256'],
+      ['RS256', 'ES256'],
+    ],
+    [['HS256', 'none', 'ES256', 'RSA-OAEP'], ['ES256']],
+    [['HS256', 'none'], ['RS256']],
+  ])('takes the asymmetric algorithms of %j', async (named, algorithms) => {
+    const rules = await provide({}, { id_token_signing_alg_values_supported: named }).accessTokenRules();
+    expect(rules.algorithms).toEqual(algorithms);
+  });
+
+  it('takes the algorithms of the options instead', async () => {
+    const algorithms = ['PS256'];
+    const provider = provide({ algorithms }, { id_token_signing_alg_values_supported: ['RS256'] });
+    algorithms.push('HS256');
+    expect((await provider.accessTokenRules()).algorithms).toEqual(['PS256']);
+  });
+
+  it.each<[Partial<OidcOptions>, string[] | undefined]>([
+    [{}, undefined],
+    [{ audience: 'api' }, ['api']],
+    [{ audience: ['api', 'other'] }, ['api', 'other']],
+    [{ resource: 'https://api.example' }, ['https://api.example']],
+    [{ resource: 'https://api.example', audience: 'api' }, ['api']],
+  ])('demands an audience as the options say: %j', async (more, audience) => {
+    expect((await provide(more).accessTokenRules()).audience).toEqual(audience);
+  });
+
+  it('demands the audience of the start, whatever becomes of the list', async () => {
+    const audience = ['api'];
+    const provider = provide({ audience });
+    audience.push('other');
+    expect((await provider.accessTokenRules()).audience).toEqual(['api']);
+  });
+
+  it.each<[boolean, boolean, Record<string, unknown>]>([
+    // Without an audience in the options the token must say that it is ours; with one, it must not say otherwise.
+    [false, true, {}],
+    [true, true, { client_id: 'client_01' }],
+    [true, true, { azp: 'client_01' }],
+    [true, true, { cid: 'client_01' }],
+    [true, true, { appid: 'client_01' }],
+    [true, true, { aud: 'client_01' }],
+    [true, true, { aud: ['api', 'client_01'] }],
+    [false, true, { aud: 'api' }],
+    [false, true, { aud: ['client_010'] }],
+    [false, false, { client_id: 'client_02' }],
+    [false, false, { azp: 'client_02', aud: 'client_01' }],
+    [false, false, { client_id: 'client_02', azp: 'client_01' }],
+    [false, true, { client_id: ['client_01'] }],
+    [false, true, { aud: { client_01: true } }],
+  ])('takes a token for ours: %s, or %s with an audience: %j', async (without, withAudience, claims) => {
+    expect((await provide().accessTokenRules()).issuedToUs(claims)).toBe(without);
+    expect((await provide({ audience: 'api' }).accessTokenRules()).issuedToUs(claims)).toBe(withAudience);
+  });
+
+  const ways: [keyof Provider, (provider: Provider) => Promise<unknown>, string][] = [
+    ['accessTokenRules', async (provider) => provider.accessTokenRules(), 'jwks_uri'],
+    ['refreshRequest', (provider) => provider.refreshRequest({ refreshToken: 'rt_1' }), 'token_endpoint'],
+    ['authorizationUrl', (provider) => provider.authorizationUrl(request), 'authorization_endpoint'],
+    [
+      'codeRequest',
+      (provider) => provider.codeRequest(new URLSearchParams({ code: 'code_01', state: 'state' }), request),
+      'token_endpoint',
+    ],
+  ];
+  const request: SignInRequest = {
+    redirectUri: 'https://app.example.com/callback',
+    state: 'state',
+    nonce: 'nonce',
+    codeVerifier: 'v'.repeat(43),
+  };
+
+  it.each(ways)('goes to no endpoint over plain http: %s', async (_, ask, name) => {
+    await expect(ask(provide())).resolves.toBeDefined();
+    for (const url of ['http://issuer.example/x', 'http://localhost.evil.example/x', undefined, 'javascript:x', '/x']) {
+      await expect(ask(provide({}, { [name]: url }))).rejects.toMatchObject({ reason: 'provider_misconfigured' });
+    }
+  });
+
+  // RFC 6749, sections 3.1 and 3.2: an endpoint may have a query.
+  it.each(ways)('goes to an endpoint with a query: %s', async (_, ask, name) => {
+    await expect(ask(provide({}, { [name]: `${issuer.url}/endpoint?tenant=a` }))).resolves.toBeDefined();
+    const { url } = await provide({}, { token_endpoint: `${issuer.url}/token?tenant=a` }).refreshRequest({
+      refreshToken: 'rt_1',
+    });
+    expect(url).toBe(`${issuer.url}/token?tenant=a`);
+  });
+
+  it('reads no more of the metadata than metadata has', async () => {
+    const endless = await listen((_req, res) => {
+      pour(res.writeHead(200, { 'Content-Type': 'application/json' }));
+    });
+    const provider = oidc({ ...options, issuer: endless.url });
+    await expect(provider.accessTokenRules()).rejects.toMatchObject({ reason: 'server_error' });
+    await endless.close();
+  });
+
+  it.each([['http://issuer.example/x'], [undefined]])('has nowhere to sign out and revoke at %s', async (url) => {
+    const provider = provide({}, { end_session_endpoint: url, revocation_endpoint: url });
+    expect(await provider.logoutUrl({ sessionId: undefined, returnTo: undefined })).toBeUndefined();
+    expect(await provider.revocationRequest!('rt_1')).toBeUndefined();
+  });
+
+  /** What is in an `Authorization: Basic` header, whose two parts are encoded as in a form (RFC 6749 section 2.3.1). */
+  const decodeBasic = (header = '') => {
+    const [, base64 = ''] = /^Basic (\S+)$/.exec(header) ?? [];
+    return Buffer.from(base64, 'base64').toString().split(':').map(decodeURIComponent);
+  };
+  const basic = ['client_01', 'cs_a2b3c4'];
+
+  it.each<[string, unknown, string[], string | null]>([
+    ['by default', undefined, basic, null],
+    ['with Basic first', ['client_secret_basic', 'client_secret_post'], basic, null],
+    ['with both', ['client_secret_post', 'client_secret_basic'], basic, null],
+    ['with the body alone', ['client_secret_post'], [''], 'cs_a2b3c4'],
+    ['with what we do not know', ['tls_client_auth'], basic, null],
+  ])('proves itself as the issuer asks: %s', async (_, supported, authorization, inBody) => {
+    const provider = provide({}, { token_endpoint_auth_methods_supported: supported });
+    const { url, headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1' });
+    expect(url).toBe(`${issuer.url}/token`);
+    expect(decodeBasic(headers.authorization)).toEqual(authorization);
+    expect(new URLSearchParams(body).get('client_secret')).toBe(inBody);
+  });
+
+  it('proves itself in another way when the options have one', async () => {
+    const provider = provide({ clientSecret: undefined, clientAuthentication: None() });
+    const { headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1' });
+    expect(headers.authorization).toBeUndefined();
+    expect(Object.fromEntries(new URLSearchParams(body))).toEqual({
+      grant_type: 'refresh_token',
+      refresh_token: 'rt_1',
+      client_id: 'client_01',
+    });
+  });
+
+  it('sends the grant as a form, and nothing else', async () => {
+    const provider = provide({ resource: 'https://api.example/?a&b' });
+    const { headers, body } = await provider.refreshRequest({ refreshToken: 'a b&c=d', organizationId: 'org_01' });
+    expect(headers).toMatchObject({
+      accept: 'application/json',
+      'content-type': 'application/x-www-form-urlencoded;charset=UTF-8',
+    });
+    expect(Object.fromEntries(new URLSearchParams(body))).toEqual({
+      grant_type: 'refresh_token',
+      refresh_token: 'a b&c=d',
+      resource: 'https://api.example/?a&b',
+      organization_id: 'org_01',
+    });
+  });
+
+  it('revokes the refresh token', async () => {
+    const { url, body } = (await provide().revocationRequest!('rt_1'))!;
+    expect(url).toBe(`${issuer.url}/revoke`);
+    expect(Object.fromEntries(new URLSearchParams(body))).toEqual({
+      token: 'rt_1',
+      token_type_hint: 'refresh_token',
+    });
+  });
+
+  it('begins a sign-in with a challenge for which only we have the verifier', async () => {
+    const url = new URL(await provide().authorizationUrl(request));
+    expect(url.origin + url.pathname).toBe(`${issuer.url}/authorize`);
+    expect(Object.fromEntries(url.searchParams)).toEqual({
+      tenant: 'a',
+      client_id: 'client_01',
+      response_type: 'code',
+      redirect_uri: request.redirectUri,
+      scope: 'openid profile email offline_access',
+      prompt: 'consent',
+      state: 'state',
+      nonce: 'nonce',
+      code_challenge: createHash('sha256').update(request.codeVerifier).digest('base64url'),
+      code_challenge_method: 'S256',
+    });
+    expect(url.href).not.toContain(options.clientSecret);
+  });
+
+  it.each<[string, Partial<OidcOptions>, Record<string, string | null>]>([
+    ['a scope', { scope: 'openid' }, { scope: 'openid', prompt: null }],
+    ['a resource', { resource: 'https://api.example' }, { resource: 'https://api.example' }],
+    ['a parameter', { authorizationParameters: { ui_locales: 'de' } }, { ui_locales: 'de', prompt: 'consent' }],
+    ['a prompt', { authorizationParameters: { prompt: 'login' } }, { prompt: 'login' }],
+    [
+      'none of what keeps the sign-in safe',
+      {
+        authorizationParameters: {
+          state: 'x',
+          nonce: 'x',
+          code_challenge_method: 'plain',
+          redirect_uri: 'x',
+          client_id: 'x',
+        },
+      },
+      {
+        state: 'state',
+        nonce: 'nonce',
+        code_challenge_method: 'S256',
+        redirect_uri: request.redirectUri,
+        client_id: 'client_01',
+      },
+    ],
+  ])('lets the options say %s', async (_, more, parameters) => {
+    const { searchParams } = new URL(await provide(more).authorizationUrl(request));
+    expect(Object.fromEntries(Object.keys(parameters).map((name) => [name, searchParams.get(name)]))).toEqual(
+      parameters,
+    );
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['of another state', { code: 'code_01', state: 'other' }],
+    ['without a state', { code: 'code_01' }],
+    ['of another issuer', { code: 'code_01', state: 'state', iss: 'https://evil.example' }],
+    ['of a failure', { error: 'access_denied', state: 'state' }],
+  ])('sends no code %s', async (_, parameters) => {
+    await expect(provide().codeRequest(new URLSearchParams(parameters), request)).rejects.toBeInstanceOf(Error);
+  });
+
+  it('exchanges the code with its verifier', async () => {
+    const { body } = await provide().codeRequest(new URLSearchParams({ code: 'code_01', state: 'state' }), request);
+    expect(Object.fromEntries(new URLSearchParams(body))).toEqual({
+      grant_type: 'authorization_code',
+      code: 'code_01',
+      redirect_uri: request.redirectUri,
+      code_verifier: request.codeVerifier,
+    });
+  });
+
+  describe('an answer to a refresh', () => {
+    const previous: SessionPayload = { accessToken: 'opaque', user: { id: 'user_01' } };
+    const read = async (answer: Record<string, unknown>, more?: Partial<OidcOptions>, before = previous) =>
+      provide(more).readRefresh(answer, before);
+
+    it.each<[string, Record<string, unknown>, object | undefined]>([
+      ['an opaque token', { access_token: 'at', expires_in: 60 }, { accessToken: 'at', expiresIn: 60 }],
+      ['seconds in a string', { access_token: 'at', expires_in: '60' }, { accessToken: 'at', expiresIn: 60 }],
+      ['no lifetime', { access_token: 'at' }, { accessToken: 'at', expiresIn: 300 }],
+      ['a lifetime that is over', { access_token: 'at', expires_in: -1 }, { accessToken: 'at', expiresIn: 300 }],
+      ['a lifetime without end', { access_token: 'at', expires_in: '1e999' }, { accessToken: 'at', expiresIn: 300 }],
+      ['a lifetime that is no number', { access_token: 'at', expires_in: 'x' }, { accessToken: 'at', expiresIn: 300 }],
+      [
+        'a JWT, which says itself how long it lives',
+        { access_token: 'a.b.c', expires_in: 9 },
+        { accessToken: 'a.b.c' },
+      ],
+      [
+        'a new refresh token',
+        { access_token: 'a.b.c', refresh_token: 'rt' },
+        { accessToken: 'a.b.c', refreshToken: 'rt' },
+      ],
+      ['no access token', { refresh_token: 'rt' }, undefined],
+      ['an empty access token', { access_token: '' }, undefined],
+      ['an access token that is none', { access_token: ['at'] }, undefined],
+    ])('is read: %s', async (_, answer, tokens) => {
+      expect(await read(answer)).toEqual(tokens);
+    });
+
+    it('brings the user anew, without what an ID token says of itself', async () => {
+      const claims = {
+        iss: issuer.url,
+        aud: ['client_01'],
+        sub: 'user_01',
+        exp: 1,
+        iat: 1,
+        nonce: 'x',
+        name: 'New Name',
+      };
+      const tokens = await read({ access_token: 'a.b.c', id_token: jwt(claims) });
+      expect(tokens).toEqual({ accessToken: 'a.b.c', user: { id: 'user_01', name: 'New Name' } });
+    });
+
+    it.each<[string, object]>([
+      ['another person', { sub: 'user_02' }],
+      ['nobody', { sub: undefined }],
+      ['another issuer', { iss: 'https://evil.example' }],
+      ['another client', { aud: 'client_02' }],
+      ['no client', { aud: undefined }],
+    ])('is refused when its ID token is about %s', async (_, changes) => {
+      const claims = { iss: issuer.url, aud: 'client_01', sub: 'user_01', ...changes };
+      await expect(read({ access_token: 'a.b.c', id_token: jwt(claims) })).rejects.toMatchObject({
+        reason: 'provider_misconfigured',
+      });
+    });
+
+    it('is refused when its ID token is none', async () => {
+      await expect(read({ access_token: 'a.b.c', id_token: 'garbage' })).rejects.toBeInstanceOf(Error);
+    });
+  });
+});

@@ -1,0 +1,43 @@
+import { describe, expect, it } from '@jest/globals';
+import { aesGcmSealer, ironSealer, type Sealer } from 'express-sealed-session';
+
+import { readPasswords } from '../../../lib/seal/passwords.js';
+import { open, sealing } from '../../../lib/seal/sealer.js';
+
+const sealers = [ironSealer(), aesGcmSealer()];
+const [one, other] = ['one password of 32 characters!!!', 'another password of 32 characters'];
+const passwords = readPasswords(one);
+
+describe('a seal', () => {
+  it.each(sealers.map((sealer): [string, Sealer] => [sealer.name, sealer]))(
+    'is opened by the sealer that wrote it: %s',
+    async (_, sealer) => {
+      const text = await sealing(sealer, passwords).seal({ of: sealer.name });
+      expect(open(text, sealers, passwords, Date.now())).toMatchObject({ ok: true, value: { of: sealer.name } });
+      expect(open(text, [...sealers].reverse(), passwords, Date.now())).toMatchObject({ ok: true });
+    },
+  );
+
+  it.each(['', 'no format of ours', '{"accessToken":"a"}', 'ä'.repeat(60)])(
+    'of no known format is a value: %s',
+    (text) => {
+      expect(open(text, sealers, passwords, Date.now())).toEqual({ ok: false, problem: 'bad_shape' });
+    },
+  );
+});
+
+describe('the name of a set-up', () => {
+  it('is the same for the same sealer and password only, and does not tell the password', () => {
+    const named = (sealer: Sealer, password: Parameters<typeof readPasswords>[0]) =>
+      sealing(sealer, readPasswords(password)).sealedUnder;
+    expect(named(ironSealer(), one)).toBe(named(ironSealer(), { 1: one }));
+    const setUps = [
+      named(ironSealer(), one),
+      named(aesGcmSealer(), one),
+      named(ironSealer(), other),
+      named(ironSealer(), { 2: one }),
+    ];
+    expect(new Set(setUps).size).toBe(setUps.length);
+    for (const name of setUps) expect(name).toMatch(/^[\w-]{43}$/);
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { type VerifiedSession, verifiedSessions } from '../../../lib/session/verified-sessions.js';
+
+const session = (accessToken: string) => ({ payload: { accessToken } }) as VerifiedSession;
+const [one, other] = [session('one'), session('other')];
+const seal = (text: string) => `Fe26.2*${text}*${'x'.repeat(43)}~2`;
+
+describe('verified sessions', () => {
+  it('are known at once where the seal was made here', () => {
+    const verified = verifiedSessions(10);
+    expect(verified.get(seal('one'))).toBeUndefined();
+    verified.set(seal('one'), one);
+    expect(verified.get(seal('one'))).toBe(one);
+    verified.set(seal('one'), other);
+    expect(verified.get(seal('one'))).toBe(other);
+  });
+
+  it('are known from the second time on where it came from elsewhere', () => {
+    const verified = verifiedSessions(10);
+    expect(verified.setIfSeen(seal('one'), one)).toBe(false);
+    expect(verified.get(seal('one'))).toBeUndefined();
+    expect(verified.setIfSeen(seal('one'), one)).toBe(true);
+    expect(verified.get(seal('one'))).toBe(one);
+  });
+
+  it('are told apart by the whole seal, also where both end in the same way', () => {
+    const verified = verifiedSessions(10);
+    verified.set(seal('one'), one);
+    expect(verified.get(seal('other'))).toBeUndefined();
+    expect(verified.get(seal('one').slice(1))).toBeUndefined();
+    expect(verified.get(seal('one').slice(-12))).toBeUndefined();
+    expect(verified.get('')).toBeUndefined();
+    expect(verified.get(seal('one'))).toBe(one);
+  });
+
+  it('are told apart by the whole seal just as well once it has come again', () => {
+    const verified = verifiedSessions(10);
+    verified.set(seal('one'), one);
+    for (let time = 0; time < 3; time += 1) {
+      expect(verified.get(seal('one'))).toBe(one);
+      expect(verified.get(seal('two'))).toBeUndefined();
+      expect(verified.get(seal('other'))).toBeUndefined();
+    }
+    verified.set(seal('one'), other);
+    for (let time = 0; time < 3; time += 1) expect(verified.get(seal('one'))).toBe(other);
+    // Another seal that ends in the same way takes its place.
+    verified.set(seal('two'), one);
+    expect(verified.get(seal('one'))).toBeUndefined();
+    expect(verified.get(seal('two'))).toBe(one);
+  });
+
+  it('are known by turns, more of them than are kept with their seals', () => {
+    const verified = verifiedSessions(1_000);
+    const seals = Array.from({ length: 600 }, (_, number) => `${seal('one')}${number}`.slice(1));
+    for (const each of seals) verified.set(each, one);
+    for (let time = 0; time < 2; time += 1) for (const each of seals) expect(verified.get(each)).toBe(one);
+    for (const each of seals) expect(verified.get(`x${each}`)).toBeUndefined();
+  });
+
+  it('are so many at most; the one that was not asked for goes first', () => {
+    const verified = verifiedSessions(2);
+    const seals = ['a', 'b', 'c'].map((text) => seal('one') + text);
+    for (const each of seals.slice(0, 2)) verified.set(each, one);
+    verified.get(seals[0]!);
+    verified.setIfSeen(seals[2]!, other);
+    expect(seals.map((each) => verified.get(each))).toEqual([one, undefined, undefined]);
+    expect(verified.setIfSeen(seals[2]!, other)).toBe(true);
+  });
+});
