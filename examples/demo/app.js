@@ -22,6 +22,13 @@ export async function createApp(origin) {
     next();
   });
 
+  // Browsers keep cookies by host name, and the provider sends visitors back to localhost. A sign-in that begins at
+  // 127.0.0.1 would come back without its cookie.
+  app.use((req, res, next) => {
+    if (req.headers.host === new URL(origin).host) return next();
+    res.redirect(307, origin + req.originalUrl.replace(/^[^/]*/, ''));
+  });
+
   // The OpenID provider would be another company's server. Here it lives in the same process, so the demo needs no
   // account anywhere. It comes before withSession(): its requests have nothing to do with our session.
   const issuer = `${origin}/oidc`;

@@ -3,30 +3,41 @@ import { createServer } from 'node:http';
 
 import { createApp } from './app.js';
 
-const port = Number(process.env.PORT ?? 3000);
-const server = createServer();
+// The app needs to know its own address, and with PORT=0 the system chooses it. A request that comes before the app is
+// there waits for it.
+let appIsReady;
+const ready = new Promise((resolve) => (appIsReady = resolve));
+const serve = async (req, res) => (await ready)(req, res);
 
+// The loopback interface only: the demo speaks plain http, and its provider lets anyone in who types a name.
+const ipv4 = createServer(serve);
+const ipv6 = createServer(serve);
 try {
-  // The loopback interface only: the demo speaks plain http, and its provider lets in whoever types a name.
-  server.listen(port, 'localhost');
-  await once(server, 'listening');
+  ipv4.listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
+  await once(ipv4, 'listening');
 } catch (error) {
   console.error(
     error.code === 'EADDRINUSE'
-      ? `Port ${port} is in use. Choose another one, for example: PORT=3001 node examples/demo/server.js`
+      ? `Port ${error.port} is in use. Choose another one, for example: PORT=3001 node examples/demo/server.js`
       : `The demo cannot listen on port ${process.env.PORT}: ${error.message}`,
   );
   process.exit(1);
 }
+const { port } = ipv4.address();
 
-// With PORT=0 the system has chosen the port, and the addresses below depend on it.
-const origin = `http://localhost:${server.address().port}`;
-server.on('request', await createApp(origin));
+// For some programs "localhost" is ::1 and nothing else. The machine may have no such address: then 127.0.0.1 will do.
+ipv6.on('error', (error) => console.warn(`The demo listens on 127.0.0.1 only: ${error.message}`));
+ipv6.listen(port, '::1');
+
+const origin = `http://localhost:${port}`;
+appIsReady(await createApp(origin));
 console.log(`The demo is ready: open ${origin} and sign in with any name. Ctrl+C ends it.`);
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
-    server.close();
-    server.closeAllConnections(); // open log streams would keep the process alive
+    for (const server of [ipv4, ipv6]) {
+      server.close();
+      server.closeAllConnections(); // open log streams would keep the process alive
+    }
   });
 }

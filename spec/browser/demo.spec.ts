@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 
-import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Browser, chromium, type Page } from 'playwright-core';
 
 import { describeWithPart, partPath } from '../support/system-parts.js';
@@ -18,6 +22,56 @@ const flags = [
   '--disable-sync',
 ];
 
+function startDemo(port = 0): ChildProcess {
+  return spawn(process.execPath, ['examples/demo/server.js'], {
+    env: { ...process.env, PORT: String(port), NODE_OPTIONS: '' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+describe('demo while it starts', () => {
+  it('answers the first request that it accepts', async () => {
+    const port = await freePort();
+    const demo = startDemo(port);
+    try {
+      const answer = await firstAnswer(`http://localhost:${port}/`);
+      expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('Sign in')]);
+    } finally {
+      await end(demo);
+    }
+  }, 15_000);
+});
+
+describe('demo at another name of this machine', () => {
+  let demo: ChildProcess;
+  let origin: string;
+  beforeAll(async () => {
+    demo = startDemo();
+    origin = await addressOf(demo);
+  }, 15_000);
+  afterAll(() => end(demo));
+
+  const hasIpv6 = Object.values(networkInterfaces()).some((one) => one?.some(({ address }) => address === '::1'));
+  it.each(['127.0.0.1', ...(hasIpv6 ? ['[::1]'] : [])])(
+    'sends a request for %s to localhost, where its cookies belong',
+    async (host) => {
+      const { port } = new URL(origin);
+      const answer = await fetch(`http://${host}:${port}//example.com/login?returnTo=/`, {
+        method: 'POST',
+        redirect: 'manual',
+      });
+      const location = `${origin}//example.com/login?returnTo=/`;
+      expect([answer.status, answer.headers.get('location')]).toEqual([307, location]);
+      expect(answer.headers.getSetCookie()).toEqual([]);
+    },
+  );
+
+  it('answers a request for localhost itself', async () => {
+    const answer = await fetch(origin, { redirect: 'manual' });
+    expect(answer.status).toBe(200);
+  });
+});
+
 describeWithPart('chromium', 'demo in Chromium', () => {
   let demo: ChildProcess;
   let url: string;
@@ -27,10 +81,7 @@ describeWithPart('chromium', 'demo in Chromium', () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    demo = spawn(process.execPath, ['examples/demo/server.js'], {
-      env: { ...process.env, PORT: '0', NODE_OPTIONS: '' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    demo = startDemo();
     url = await addressOf(demo);
     browser = await chromium.launch({ executablePath: partPath('chromium')!, args: flags });
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
@@ -120,4 +171,31 @@ async function addressOf(demo: ChildProcess): Promise<string> {
     if (address) return address;
   }
   throw new Error('The demo has ended before it was ready.');
+}
+
+async function end(demo: ChildProcess): Promise<void> {
+  const ended = once(demo, 'exit');
+  demo.kill();
+  await ended;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, 'localhost');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Asks until something listens, and then waits for its answer. */
+async function firstAnswer(url: string): Promise<Response> {
+  for (;;) {
+    try {
+      return await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    } catch (error) {
+      if (!String((error as Error).cause).includes('ECONNREFUSED')) throw error;
+      await setTimeout(5);
+    }
+  }
 }
