@@ -81,7 +81,7 @@ type Environment = Record<string, string>;
 
 /** The app of the example, with the package as it is in this repository. */
 async function exampleApp(env: Environment): Promise<(req: IncomingMessage, res: ServerResponse) => void> {
-  const path = '../examples/migrate/appsession.js';
+  const path = '../../examples/migrate/appsession.js';
   const { createApp } = (await import(path)) as { createApp: (env: Environment) => RequestHandler };
   return createApp(env) as unknown as (req: IncomingMessage, res: ServerResponse) => void;
 }
@@ -409,7 +409,7 @@ function handWrittenApp(server: WorkosServer, url: string) {
 }
 
 describe('MIGRATING.md', () => {
-  const file = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+  const file = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 
   it('shows what the example does', () => {
     const shown = [...file('MIGRATING.md').matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code!);
