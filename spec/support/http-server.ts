@@ -2,11 +2,17 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+import { afterAll } from '@jest/globals';
+
 export interface Listening {
   url: string;
   server: Server;
   close: () => Promise<void>;
 }
+
+// A `beforeAll` that fails halfway leaves servers behind that its spec has no name for. They would keep Jest running.
+const open = new Set<Listening>();
+afterAll(() => Promise.all([...open].map(({ close }) => close())));
 
 /** Serves `handler` on a free port of the loopback interface. */
 export async function listen(handler: RequestListener): Promise<Listening> {
@@ -16,6 +22,7 @@ export async function listen(handler: RequestListener): Promise<Listening> {
   const { port } = server.address() as AddressInfo;
 
   const close = async (): Promise<void> => {
+    open.delete(listening);
     if (!server.listening) return;
     const closed = once(server, 'close');
     server.close();
@@ -24,5 +31,7 @@ export async function listen(handler: RequestListener): Promise<Listening> {
     await closed;
   };
 
-  return { url: `http://127.0.0.1:${port}`, server, close };
+  const listening = { url: `http://127.0.0.1:${port}`, server, close };
+  open.add(listening);
+  return listening;
 }
