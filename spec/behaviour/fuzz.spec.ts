@@ -17,6 +17,7 @@ import fc from 'fast-check';
 import { sealData } from 'iron-session';
 
 import { type Framework, frameworks, type Listening } from '../support/apps.js';
+import { runs } from '../support/fuzz.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 import { password, workosOptions } from '../support/workos-session.js';
 
@@ -168,13 +169,14 @@ function expectNothingAsked(): void {
 }
 
 const check = <Value>(
-  runs: number,
+  times: number,
   arbitrary: fc.Arbitrary<Value>,
   holds: (value: Value) => Promise<void>,
   examples: Value[] = [],
 ) =>
   fc.assert(fc.asyncProperty(arbitrary, holds), {
-    numRuns: runs,
+    // Examples count as runs, and each is worth one.
+    numRuns: Math.max(runs(times), examples.length),
     examples: examples.map((one) => [one]),
     // On a busy machine there are fewer of them.
     interruptAfterTimeLimit: 4_000,

@@ -11,6 +11,7 @@ import {
   type SetCookie,
   setSeal,
 } from '../../../lib/http/cookies.js';
+import { runs } from '../../support/fuzz.js';
 import { listen, type Listening } from '../../support/http-server.js';
 
 const settings: CookieSettings = {
@@ -152,7 +153,7 @@ describe('a seal in cookies', () => {
         const set = setSeal(seal, settings, undefined, true);
         expect(set === undefined || sealCandidates(cookieHeader(set), settings.name).includes(seal)).toBe(true);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -166,7 +167,7 @@ describe('a seal in cookies', () => {
           expect(attributes).toEqual(['Path=/', 'Max-Age=60', 'HttpOnly', 'Secure', 'SameSite=Lax']);
         }
       }),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -196,7 +197,7 @@ describe('a seal in cookies', () => {
         expect(sealCandidates(after, settings.name)[0]).toBe('a'.repeat(length));
         expect(cookieHeader(clearSeal(settings, after), pairsOf(after))).toBe('');
       }),
-      { numRuns: 50 },
+      { numRuns: runs(50) },
     );
   });
 

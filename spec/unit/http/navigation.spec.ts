@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
 import { isCrossSite, isPrefetch, opensPage, requestPath, safeReturnPath } from '../../../lib/http/navigation.js';
+import { runs } from '../../support/fuzz.js';
 
 const request = (headers: Record<string, string | undefined> = {}, method = 'GET') =>
   ({ method, headers }) as unknown as IncomingMessage;
@@ -142,7 +143,7 @@ describe('where to return to', () => {
         expect(path).toMatch(/^\/(?!\/)[\x21-\x5b\x5d-\x7e]*$/);
         expect(new URL(path, own).href).toBe(own + path);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 
@@ -152,7 +153,7 @@ describe('where to return to', () => {
         const path = safeReturnPath(value, home);
         expect(safeReturnPath(path, '/other')).toBe(path);
       }),
-      { numRuns: 1_000 },
+      { numRuns: runs(1_000) },
     );
   });
 });

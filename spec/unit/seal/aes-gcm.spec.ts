@@ -10,6 +10,7 @@ import { type Config, resolveOptions } from '../../../lib/options/config.js';
 import { readPasswords } from '../../../lib/seal/passwords.js';
 import { openSession } from '../../../lib/lifecycle.js';
 import { cookieValues } from '../../../lib/http/cookies.js';
+import { runs } from '../../support/fuzz.js';
 
 interface Vector {
   name: string;
@@ -151,7 +152,7 @@ describe('what aesGcmSealer seals', () => {
           expect(() => unsealAsRuby7(text, foreign)).toThrow(/authenticate/);
         },
       ),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -205,7 +206,7 @@ describe('either layout', () => {
         const opened = open(sealAs(JSON.stringify(value)));
         expect(opened.ok && JSON.stringify(opened.value)).toBe(JSON.stringify(throughJson(value)));
       }),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 
@@ -295,7 +296,7 @@ describe('whatever the text', () => {
         expect(open(text, under).ok).toBe(false);
         expect(openSession(configFor(under), text).ok).toBe(false);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -311,7 +312,7 @@ describe('whatever the text', () => {
           expect(await session.logoutUrl()).toBeUndefined();
         },
       ),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 });

@@ -7,6 +7,7 @@ import { createLocalJWKSet, jwtVerify } from 'jose';
 import type { Provider } from '../../../lib/provider/provider.js';
 import { checkAccessToken } from '../../../lib/token/access-token.js';
 import { rsaKeys, signedClaims } from '../../../lib/token/rs256.js';
+import { runs } from '../../support/fuzz.js';
 import { listen, type Listening } from '../../support/http-server.js';
 
 const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -54,7 +55,7 @@ describe('the claims of a token', () => {
         expect(signedClaims(token, keyOf)).toEqual((await askJose(token)).claims);
         expect(signedClaims(token, keyOf)).toMatchObject(claims);
       }),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -72,7 +73,7 @@ describe('the claims of a token', () => {
           if (found) expect(changed).toBe(token);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -253,9 +254,9 @@ describe('the whole check of an access token', () => {
           if (ours.verdict === 'valid') valid += 1;
         },
       ),
-      { numRuns: 600 },
+      { numRuns: runs(600) },
     );
-    expect(valid).toBeGreaterThan(50);
+    expect(valid).toBeGreaterThan(runs(50));
 
     // Where the provider does not sign with RS256, a good RS256 token is none.
     const token = signed(header, { ...claims, exp: now + 300 });

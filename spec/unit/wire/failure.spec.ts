@@ -3,6 +3,7 @@ import fc from 'fast-check';
 
 import { failureReason, ProviderFailure, readRetryAfter } from '../../../lib/wire/failure.js';
 import { isRetryable, type Reason } from '../../../lib/session/payload.js';
+import { runs } from '../../support/fuzz.js';
 
 const coded = (code: unknown, cause?: unknown) => Object.assign(new Error('for people', { cause }), { code });
 const named = (name: string, cause?: unknown) => Object.assign(new Error('for people', { cause }), { name });
@@ -148,7 +149,7 @@ describe('Retry-After', () => {
         const seconds = read(header) ?? 0;
         expect(Number.isInteger(seconds) && seconds >= 0 && seconds <= 300).toBe(true);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });
