@@ -172,15 +172,62 @@ describe('what is installed with the package', () => {
   });
 });
 
+const workflows = filesBelow('.github/workflows');
+
+/** What the gate and the workflows run, line by line. */
+const commands = [...filesBelow('.ci'), ...workflows]
+  .flatMap((file) => read(file).split('\n'))
+  .map((line) => line.replace(/^\s*(?:- )?(?:run: )?/, ''));
+
 describe('the check before a change lands', () => {
   it('installs what is locked, and runs nothing of it', () => {
-    const installs = filesBelow('.ci').flatMap((file) =>
-      read(file)
-        .split('\n')
-        .filter((line) => /^\s*(npm|npx|pnpm|yarn)\s+(ci|i|install|add|exec)\b/.test(line)),
-    );
-    expect(installs.length).toBeGreaterThan(0);
-    expect(installs.filter((line) => !/^\s*npm (ci|install)\b.* --ignore-scripts\b/.test(line))).toEqual([]);
+    const installs = commands.filter((line) => /^(npm|npx|pnpm|yarn)\s+(ci|i|install|add|exec)\b/.test(line));
+    expect(installs.length).toBeGreaterThan(1);
+    expect(installs.filter((line) => !/^npm ci\b.* --ignore-scripts\b/.test(line))).toEqual([]);
+  });
+
+  it('runs scripts and files that exist', () => {
+    const scripts = commands.flatMap((line) => /^npm (?:run )?((?!ci\b|publish\b)\S+)/.exec(line)?.[1] ?? []);
+    expect(scripts).toEqual(expect.arrayContaining(['build', 'lint', 'test']));
+    expect(scripts.filter((name) => manifest.scripts?.[name] === undefined)).toEqual([]);
+
+    const files = commands.flatMap((line) => /^bash (\S+)/.exec(line)?.[1] ?? []);
+    expect(files.length).toBeGreaterThan(0);
+    expect(files.filter((file) => !existsSync(path.join(root, file)))).toEqual([]);
+  });
+});
+
+describe.each(workflows)('the workflow %s', (file) => {
+  const text = read(file);
+
+  it('pins each action to a commit, with its version beside it', () => {
+    // A tag can be moved to other code; a commit cannot.
+    const used = [...text.matchAll(/\buses:\s*(.*)/g)].map(([, action = '']) => action);
+    expect(used.length).toBeGreaterThan(0);
+    expect(used.filter((action) => !/^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/.test(action))).toEqual([]);
+  });
+
+  it('gives no job more than it needs', () => {
+    // Whatever is not listed is denied; without this line it would be what the repository's settings say.
+    expect(text).toMatch(/^permissions: \{\}$/m);
+    expect(text).not.toMatch(/\bsecrets\.|write-all|pull_request_target/);
+    const [, ...jobs] = text.split(/^ {2}(?=[\w-]+:$)/m);
+    const writing = jobs.filter((job) => /^ +[\w-]+: write$/m.test(job)).map((job) => job.split(':', 1)[0]);
+    expect(writing).toEqual(file.endsWith('/release.yml') ? ['publish'] : []);
+    expect(text.match(/\S+: write$/gm) ?? []).toEqual(writing.map(() => 'id-token: write'));
+  });
+});
+
+describe('a release', () => {
+  it('comes from the repository that package.json names, or npm refuses its provenance', () => {
+    const { repository, homepage, bugs } = JSON.parse(read('package.json')) as Record<string, unknown>;
+    const url = 'https://github.com/express-sealed-session/express-sealed-session';
+    expect([repository, homepage, bugs]).toEqual([
+      { type: 'git', url: `git+${url}.git` },
+      url,
+      { url: `${url}/issues` },
+    ]);
+    expect(commands).toContain('npm publish --ignore-scripts --provenance --access public');
   });
 });
 
