@@ -1,0 +1,32 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { callsOf, fieldOf, interfaceMembers, literalsOf, unionMembers } from './type-members.js';
+
+describe('what the types say', () => {
+  it('has the members of a union, and of the unions in it', () => {
+    const reasons = unionMembers('lib/index.ts', 'Reason');
+    expect(reasons).toEqual(expect.arrayContaining(['no_session_cookie_provided', 'expired_jwt', 'timeout']));
+    expect(reasons).toEqual(expect.arrayContaining(unionMembers('lib/index.ts', 'TerminalReason')));
+    expect(reasons).toEqual([...reasons].sort());
+  });
+
+  it('has the names of an interface', () => {
+    expect(interfaceMembers('lib/index.ts', 'SessionEvents')).toEqual(
+      expect.arrayContaining(['configuration', 'refreshed', 'signedIn']),
+    );
+  });
+
+  it('has what a function is given, as far as it is written out', () => {
+    const codes = callsOf('warn').flatMap(([, code]) => literalsOf(code));
+    expect(codes).toContain('WARN_SESSION_CONFIGURATION');
+    const told = callsOf('emit').flatMap(([, event]) => fieldOf(event, 'kind') ?? []);
+    expect(told.flatMap(literalsOf)).toContain('terminal');
+  });
+
+  it('refuses what it cannot find or read', () => {
+    expect(() => unionMembers('lib/index.ts', 'Nothing')).toThrow('exports no type Nothing');
+    expect(() => unionMembers('lib/index.ts', 'SessionEvents')).toThrow('not made of literal texts');
+    expect(() => interfaceMembers('lib/index.ts', 'NothingEither')).toThrow('exports no type');
+    expect(() => literalsOf(undefined)).toThrow('no expression');
+  });
+});
