@@ -1,5 +1,5 @@
 import { type ConfigProblem, SessionConfigError } from './errors.js';
-import { isRecord } from './session/payload.js';
+import { isRecord } from './json.js';
 
 /** Says what is wrong with a value, as the end of a sentence that begins with its path; nothing when it is good. */
 export type Check = (value: unknown) => string | undefined;

@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto';
 
-import { decodeJwt } from 'jose/jwt/decode';
-
 import { SessionConfigError, SessionError } from './errors.js';
 import { type Config, resolveOptions, sessionSealing } from './options/config.js';
+import { deepFreeze } from './json.js';
 import { send } from './wire/token-endpoint.js';
 import { namesOf } from './refresh/coordinator.js';
 import { renew, type Renewal, type RenewalRequest } from './refresh/refresh.js';
 import { type Password, passwordCheck, readPasswords } from './seal/passwords.js';
 import { open } from './seal/sealer.js';
 import {
-  type Claims,
   endsAtMs,
   isRetryable,
   profileOf,
@@ -24,7 +22,8 @@ import {
   type TokenSet,
 } from './session/payload.js';
 import type { SessionOptions } from './options/session-options.js';
-import { checkAccessToken, deepFreeze, type TokenCheck } from './token/access-token.js';
+import { unverifiedClaims } from './session/unverified-claims.js';
+import { checkAccessToken, type TokenCheck } from './token/access-token.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 
 export interface Authenticated extends SessionProfile {
@@ -290,20 +289,12 @@ export function endNames({ provider }: Config, payload: SessionPayload): readonl
 
 /** The session's id, whether or not the token that names it is still good: enough to end it. */
 export function idOf(payload: SessionPayload): string | undefined {
-  return sessionIdOf(payload, unverifiedClaims(payload));
+  return sessionIdOf(payload, unverifiedClaims(payload.accessToken));
 }
 
 export function reasonOf(check: Exclude<TokenCheck, { verdict: 'valid' }>): Reason {
   if (check.verdict === 'unknown') return 'keys_unavailable';
   return check.verdict === 'expired' ? 'expired_jwt' : check.reason;
-}
-
-function unverifiedClaims({ accessToken }: SessionPayload): Claims {
-  try {
-    return decodeJwt(accessToken);
-  } catch {
-    return {};
-  }
 }
 
 function authenticated(

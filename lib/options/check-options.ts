@@ -17,9 +17,9 @@ import {
 import { type ConfigProblem, SessionConfigError } from '../errors.js';
 import type { EventCallbacks } from '../events.js';
 import { safeReturnPath } from '../http/navigation.js';
+import { isRecord } from '../json.js';
 import type { Provider } from '../provider/provider.js';
 import { passwordCheck } from '../seal/passwords.js';
-import { isRecord } from '../session/payload.js';
 import type {
   CacheOptions,
   CookieOptions,

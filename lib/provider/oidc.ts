@@ -1,4 +1,3 @@
-import { decodeJwt } from 'jose/jwt/decode';
 import type * as oauth4webapi from 'oauth4webapi';
 
 import {
@@ -13,14 +12,9 @@ import {
   text,
   textOrList,
 } from '../checks.js';
-import {
-  type Claims,
-  isRecord,
-  type SessionPayload,
-  type TerminalReason,
-  type TokenSet,
-  type User,
-} from '../session/payload.js';
+import { isRecord, nonEmptyString } from '../json.js';
+import { type Claims, type SessionPayload, type TerminalReason, type TokenSet, type User } from '../session/payload.js';
+import { unverifiedClaims } from '../session/unverified-claims.js';
 import { readDocument } from '../wire/answer.js';
 import { cachedDocument } from '../wire/cached-document.js';
 import { ProviderFailure } from '../wire/failure.js';
@@ -151,12 +145,12 @@ export function oidc(options: OidcOptions): Provider {
   }
 
   function readTokens(answer: Readonly<Record<string, unknown>>, user: User | undefined): TokenSet | undefined {
-    const token = string(answer.access_token);
+    const token = nonEmptyString(answer.access_token);
     if (token === undefined) return undefined;
     const lifetime = Number(answer.expires_in);
     return {
       accessToken: token,
-      refreshToken: string(answer.refresh_token),
+      refreshToken: nonEmptyString(answer.refresh_token),
       user,
       // `expires_in` is only recommended (RFC 6749 section 5.1). Five minutes is early for most, and early is safe.
       expiresIn: isOpaque(token) ? (lifetime > 0 && Number.isFinite(lifetime) ? lifetime : 300) : undefined,
@@ -185,10 +179,10 @@ export function oidc(options: OidcOptions): Provider {
         organization_id: organizationId,
       }),
     readRefresh: async (answer, previous: SessionPayload) => {
-      const idToken = string(answer.id_token);
+      const idToken = nonEmptyString(answer.id_token);
       if (idToken === undefined) return readTokens(answer, undefined);
       const { value: as } = await metadata.get();
-      const claims = decodeJwt(idToken);
+      const claims = unverifiedClaims(idToken);
       // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client. The signature is
       // not what vouches for it: it came over TLS from the token endpoint (section 3.1.3.7).
       const same =
@@ -296,8 +290,4 @@ function readUser(claims: Readonly<Record<string, unknown>>): User | undefined {
   if (typeof claims.sub !== 'string') return undefined;
   const personal = Object.entries(claims).filter(([claim]) => !protocolClaims.has(claim));
   return { ...Object.fromEntries(personal), id: claims.sub };
-}
-
-function string(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
 }

@@ -1,16 +1,15 @@
-import { decodeJwt } from 'jose/jwt/decode';
-
 import { type Checks, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
+import { isRecord, nonEmptyString } from '../json.js';
 import {
   camelCaseFields,
   type Claims,
   type Impersonator,
-  isRecord,
   type SessionPayload,
   type TerminalReason,
   type TokenSet,
   type User,
 } from '../session/payload.js';
+import { unverifiedClaims } from '../session/unverified-claims.js';
 import { ProviderFailure } from '../wire/failure.js';
 import { pkceChallenge } from './pkce.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
@@ -85,7 +84,8 @@ export function workos(options: WorkosOptions): Provider {
     accessTokenRules: () => rules,
 
     // Not every writer of the cookie seals the organization. The access token names it, valid or not.
-    organizationOf: ({ organizationId, accessToken }: SessionPayload) => organizationId ?? orgIdOf(accessToken),
+    organizationOf: ({ organizationId, accessToken }: SessionPayload) =>
+      organizationId ?? nonEmptyString(unverifiedClaims(accessToken).org_id),
     refreshRequest: ({ refreshToken, organizationId }: RefreshGrant) =>
       authenticate({ grant_type: 'refresh_token', refresh_token: refreshToken, organization_id: organizationId }),
     readRefresh: (answer, previous) => {
@@ -131,36 +131,28 @@ function issuersOf(base: string, clientId: string): string[] {
   return [base, `${base}/`, ...['user_management', 'sso', 'convex'].map((path) => `${base}/${path}/${clientId}`)];
 }
 
-function orgIdOf(accessToken: string): string | undefined {
-  try {
-    return string(decodeJwt(accessToken).org_id);
-  } catch {
-    return undefined;
-  }
-}
-
 function readTokens(answer: Readonly<Record<string, unknown>>): TokenSet | undefined {
-  const accessToken = string(answer.access_token);
+  const accessToken = nonEmptyString(answer.access_token);
   if (accessToken === undefined) return undefined;
   return {
     accessToken,
-    refreshToken: string(answer.refresh_token),
+    refreshToken: nonEmptyString(answer.refresh_token),
     user: readUser(answer.user),
-    organizationId: string(answer.organization_id),
-    authenticationMethod: string(answer.authentication_method),
+    organizationId: nonEmptyString(answer.organization_id),
+    authenticationMethod: nonEmptyString(answer.authentication_method),
     impersonator: readImpersonator(answer.impersonator),
   };
 }
 
 /** The API's snake_case user, under the names that WorkOS's JavaScript packages use. */
 function readUser(value: unknown): User | undefined {
-  if (!isRecord(value) || string(value.id) === undefined) return undefined;
+  if (!isRecord(value) || nonEmptyString(value.id) === undefined) return undefined;
   return camelCaseFields(value) as unknown as User;
 }
 
 function readImpersonator(value: unknown): Impersonator | undefined {
   if (!isRecord(value) || typeof value.email !== 'string') return undefined;
-  return { email: value.email, reason: string(value.reason) ?? null };
+  return { email: value.email, reason: nonEmptyString(value.reason) ?? null };
 }
 
 /**
@@ -170,8 +162,4 @@ function readImpersonator(value: unknown): Impersonator | undefined {
 function terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined {
   const code = answer.error ?? answer.code;
   return code === 'invalid_grant' || code === 'sso_required' || code === 'mfa_enrollment' ? code : undefined;
-}
-
-function string(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
 }

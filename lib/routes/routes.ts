@@ -16,7 +16,7 @@ import type { SignInRequest } from '../provider/provider.js';
 import { send } from '../wire/token-endpoint.js';
 import type { Middleware } from '../request/guard.js';
 import { open } from '../seal/sealer.js';
-import { isRecord } from '../session/payload.js';
+import { isRecord } from '../json.js';
 import type { SessionOptions } from '../options/session-options.js';
 
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */

@@ -7,7 +7,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 
-import { isRecord } from '../session/payload.js';
+import { isRecord } from '../json.js';
 import type { Passwords } from './passwords.js';
 import type { Opened, Sealer } from './sealer.js';
 

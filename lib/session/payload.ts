@@ -1,3 +1,5 @@
+import { isRecord } from '../json.js';
+
 /** The refresh or the key set could not be asked; the session may well be good. The cookie is kept. */
 export type RetryableReason =
   'rate_limit_exceeded' | 'timeout' | 'server_error' | 'network_error' | 'keys_unavailable' | 'provider_misconfigured';
@@ -259,8 +261,4 @@ export function profileOf(payload: SessionPayload, claims: Claims): SessionProfi
 
 function isToken(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

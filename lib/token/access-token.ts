@@ -1,9 +1,10 @@
 import type { errors, FlattenedJWSInput, JWTHeaderParameters, JWTPayload, JWTVerifyGetKey } from 'jose';
-import { decodeJwt } from 'jose/jwt/decode';
 import { jwtVerify } from 'jose/jwt/verify';
 
+import { deepFreeze } from '../json.js';
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
 import type { Claims, SessionPayload, TokenReason } from '../session/payload.js';
+import { unverifiedClaims } from '../session/unverified-claims.js';
 import { KeyNotPublished, type KeySet, keySet } from './key-set.js';
 import { signedClaims } from './rs256.js';
 
@@ -231,19 +232,6 @@ function codeOf(error: unknown): unknown {
 
 /** `iat` in milliseconds, before anything is verified: it decides only whether the keys are fetched again. */
 export function issuedAtMs(token: string): number {
-  try {
-    const { iat } = decodeJwt(token);
-    return typeof iat === 'number' ? iat * 1000 : 0;
-  } catch {
-    return 0;
-  }
-}
-
-/** Claims and users are shared by every request of the session: none may change them for the others. */
-export function deepFreeze<Value>(value: Value): Value {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const field of Object.values(value)) if (typeof field === 'object') deepFreeze(field);
-  }
-  return value;
+  const { iat } = unverifiedClaims(token);
+  return typeof iat === 'number' ? iat * 1000 : 0;
 }

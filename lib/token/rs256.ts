@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 
-import { type Claims, isRecord } from '../session/payload.js';
+import { isRecord, parseObject } from '../json.js';
+import type { Claims } from '../session/payload.js';
 
 /**
  * The claims of a token whose RS256 signature holds under the key that its header names. `node:crypto` does without
@@ -65,12 +66,7 @@ function parsePart(part: string): Record<string, unknown> | undefined {
   const bytes = decodePart(part);
   // Node would put another letter in the place of what is none.
   if (!bytes || !isUtf8(bytes)) return undefined;
-  try {
-    const value: unknown = JSON.parse(bytes.toString());
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  return parseObject(bytes.toString());
 }
 
 /** Base64url in its one canonical writing (RFC 7515 section 2): Node would skip what does not belong. */

@@ -1,4 +1,3 @@
-import { isRecord } from '../session/payload.js';
 import { ProviderFailure } from './failure.js';
 
 /** More than any key set, metadata or token response has. What comes beyond it is not read into memory. */
@@ -24,14 +23,4 @@ export async function readDocument({ status, body }: Response): Promise<string> 
     chunks.push(chunk);
   }
   return new TextDecoder().decode(Buffer.concat(chunks));
-}
-
-/** The JSON object that a text is; undefined when it is none. */
-export function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

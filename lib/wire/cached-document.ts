@@ -1,4 +1,5 @@
-import { parseObject, readDocument } from './answer.js';
+import { parseObject } from '../json.js';
+import { readDocument } from './answer.js';
 import { failureReason, ProviderFailure } from './failure.js';
 
 /** A document of the provider's (its key set, its metadata) as of a moment. */

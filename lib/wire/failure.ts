@@ -1,4 +1,5 @@
-import { isRecord, type RetryableReason } from '../session/payload.js';
+import { isRecord } from '../json.js';
+import type { RetryableReason } from '../session/payload.js';
 
 /** The provider could not be asked, or its answer cannot be used. Not an answer about the session. */
 export class ProviderFailure extends Error {

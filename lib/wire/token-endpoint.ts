@@ -1,8 +1,9 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 
+import { parseObject } from '../json.js';
 import type { RetryableReason } from '../session/payload.js';
-import { maxAnswerBytes, parseObject } from './answer.js';
+import { maxAnswerBytes } from './answer.js';
 import { failureReason, readRetryAfter } from './failure.js';
 import type { TokenRequest } from '../provider/provider.js';
 
