@@ -26,8 +26,8 @@ await new Promise((listening) => keyServer.listen(0, '127.0.0.1', listening));
 const url = `http://127.0.0.1:${keyServer.address().port}`;
 
 const rs256 = workos({ clientId, apiKey, baseUrl: url });
-const rules = { ...(await rs256.accessTokenRules()), algorithms: ['EdDSA'] };
-const provider = { ...rs256, accessTokenRules: () => Promise.resolve(rules) };
+const rules = { ...(await rs256.accessToken('')), algorithms: ['EdDSA'] };
+const provider = { ...rs256, accessToken: () => Promise.resolve(rules) };
 
 const base64url = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const filler = 'x'.repeat(192);

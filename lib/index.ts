@@ -32,14 +32,17 @@ export type { Coordinator, Led, Outcome, Refreshed, Ticket } from './refresh/coo
 export type { Terminal, Transient } from './refresh/outcome.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
 export { oidc, type OidcOptions } from './provider/oidc.js';
-export type {
-  AccessTokenRules,
-  Provider,
-  RefreshGrant,
-  Reuse,
-  SignInRequest,
-  TokenRequest,
+export {
+  type AccessTokenRules,
+  pkceChallenge,
+  type Provider,
+  type RefreshGrant,
+  type SignInRequest,
+  type TokenRequest,
 } from './provider/provider.js';
+export { providerFailure } from './wire/failure.js';
+export { camelCaseFields } from './session/payload.js';
+export type { Awaitable } from './awaitable.js';
 export { aesGcmSealer } from './seal/aes-gcm.js';
 export { ironSealer } from './seal/iron.js';
 export type { Opened, Sealer } from './seal/sealer.js';

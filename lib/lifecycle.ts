@@ -23,7 +23,7 @@ import {
 } from './session/payload.js';
 import type { SessionOptions } from './options/session-options.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
-import { checkAccessToken, type TokenCheck } from './token/access-token.js';
+import { checkAccessToken, type TokenCheck, withExpiry } from './token/access-token.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 
 export interface Authenticated extends SessionProfile {
@@ -129,16 +129,16 @@ export function createSessionManager(options: SessionOptions): SessionManager {
           : { ...refused(reasonOf(check)), sealedSession: renewal.sealed };
       },
 
-      logoutUrl({ returnTo } = {}) {
+      async logoutUrl({ returnTo } = {}) {
         const { payload } = current;
-        return config.provider.logoutUrl({ sessionId: payload && idOf(payload), returnTo });
+        return config.provider.logoutUrl?.({ sessionId: payload && idOf(payload), returnTo });
       },
     };
   }
 
   return Object.freeze({
     load,
-    seal: async (tokens: TokenSet) => config.renewal.seal(establish(config, tokens)),
+    seal: async (tokens: TokenSet) => config.renewal.seal(await establish(config, tokens)),
   });
 }
 
@@ -149,7 +149,7 @@ export type OpenedSession =
 export function openSession({ sealers, passwords, provider, emit }: Config, sealed: string): OpenedSession {
   const opened = open(sealed, sealers, passwords, Date.now());
   if (!opened.ok) return opened;
-  const payload = readPayload(opened.value, provider.camelCaseUser);
+  const payload = readPayload(opened.value, provider.sealsUserInCamelCase);
   if (!payload) return { ok: false, problem: 'bad_shape' };
   if (opened.passwordId !== passwords.sealingId) emit('oldPassword', { passwordId: opened.passwordId });
   return { ok: true, payload: deepFreeze(payload) };
@@ -196,7 +196,7 @@ async function hasEndedAnywhere(config: Config, ...payloads: SessionPayload[]): 
 /** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */
 export async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
   try {
-    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.(refreshToken);
+    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.({ refreshToken });
     if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });
   } catch {
     // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
@@ -216,8 +216,8 @@ export function reportRenewal({ emit }: Config, renewal: Extract<Renewal, { kind
 }
 
 /** The payload of a new session. */
-export function establish(config: Config, tokens: TokenSet): SessionPayload {
-  const given = succeed(undefined, tokens, Date.now());
+export async function establish(config: Config, tokens: TokenSet): Promise<SessionPayload> {
+  const given = succeed(undefined, await withExpiry(config.provider, tokens), Date.now());
   const payload = readPayload(given);
   if (!payload) {
     throw new SessionError(
@@ -293,7 +293,6 @@ export function idOf(payload: SessionPayload): string | undefined {
 }
 
 export function reasonOf(check: Exclude<TokenCheck, { verdict: 'valid' }>): Reason {
-  if (check.verdict === 'unknown') return 'keys_unavailable';
   return check.verdict === 'expired' ? 'expired_jwt' : check.reason;
 }
 

@@ -5,6 +5,7 @@ import {
   type Check,
   type Checks,
   checkOptions,
+  kind,
   object,
   oneOf,
   optional,
@@ -124,10 +125,7 @@ const eventChecks: Checks<EventCallbacks> = {
 
 const checks: Checks<SessionOptions> = {
   provider: (value) => {
-    const { name, id, cookieName: ownName, reuse } = (value ?? {}) as Partial<Record<keyof Provider, unknown>>;
-    const message = [name, id, ownName, reuse].every((each) => typeof each === 'string' && each !== '')
-      ? methods(value, ...providerMethods)
-      : 'must have "name", "id", "cookieName" and "reuse".';
+    const message = providerProblem(value);
     return message && `must be workos({ … }), oidc({ … }) or another Provider. It ${message}`;
   },
   password: passwordCheck,
@@ -164,21 +162,31 @@ const checks: Checks<SessionOptions> = {
 };
 
 const providerMethods: (keyof Provider)[] = [
-  'isOpaque',
-  'accessTokenRules',
-  'organizationOf',
-  'refreshRequest',
-  'readRefresh',
-  'terminalReason',
+  'accessToken',
   'authorizationUrl',
   'codeRequest',
   'readSignIn',
-  'logoutUrl',
+  'refreshRequest',
+  'readRefresh',
+  'terminalReason',
 ];
+const optionalProviderMethods: (keyof Provider)[] = ['organizationOf', 'logoutUrl', 'revocationRequest'];
+
+/** What is wrong with a provider object, as the end of a sentence that begins with "It". */
+function providerProblem(value: unknown): string | undefined {
+  if (!isRecord(value)) return `is not an object; ${kind(value)} was given.`;
+  const missing = ['name', 'id', 'cookieName'].filter((name) => text(value[name]) !== undefined);
+  if (missing.length > 0) return `must have these as strings that are not empty: ${missing.join(', ')}.`;
+  // Only a listed value may allow that a refresh token is sent twice: a misspelt one could end the session.
+  const refreshTokens = oneOf('single-use', 'reusable')(value.refreshTokens);
+  if (refreshTokens !== undefined) return `has a wrong "refreshTokens", which ${refreshTokens}`;
+  const given = optionalProviderMethods.filter((name) => value[name] !== undefined);
+  return methods(value, ...providerMethods, ...given);
+}
 
 function methods(value: unknown, ...names: string[]): string | undefined {
   const missing = names.filter((name) => typeof (value as Record<string, unknown> | undefined)?.[name] !== 'function');
-  return missing.length === 0 ? undefined : `must have the methods: ${names.join(', ')}.`;
+  return missing.length === 0 ? undefined : `must have these as methods: ${missing.join(', ')}.`;
 }
 
 /** Reads a rule, once, and says what is wrong with it. */

@@ -123,11 +123,11 @@ export function resolveOptions(given: SessionOptions): Config {
 export function sessionSealing(
   sealer: Sealer,
   passwords: Passwords,
-  { camelCaseUser }: Provider,
+  { sealsUserInCamelCase }: Provider,
 ): Sealing<SessionPayload> {
   const { sealedUnder, seal } = sealing(sealer, passwords);
   if (sealer.fields !== 'snake_case') return { sealedUnder, seal };
-  return { sealedUnder, seal: (payload) => seal(snakeCasePayload(payload, camelCaseUser)) };
+  return { sealedUnder, seal: (payload) => seal(snakeCasePayload(payload, sealsUserInCamelCase)) };
 }
 
 const maxCookieAge = 34_560_000;

@@ -18,8 +18,7 @@ import { unverifiedClaims } from '../session/unverified-claims.js';
 import { readDocument } from '../wire/answer.js';
 import { cachedDocument } from '../wire/cached-document.js';
 import { ProviderFailure } from '../wire/failure.js';
-import { pkceChallenge } from './pkce.js';
-import type { AccessTokenRules, Provider, RefreshGrant, Reuse, SignInRequest, TokenRequest } from './provider.js';
+import type { AccessTokenRules, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 
 export interface OidcOptions {
   /** The issuer identifier; its metadata is discovered below it. Plain http for loopback hosts only. */
@@ -34,16 +33,20 @@ export interface OidcOptions {
   /** The resource server that the access token is for (RFC 8707). */
   resource?: string | undefined;
   /**
-   * Demands one of these in the `aud` of a JWT access token. Default: `resource`; without one, the token must name
-   * this client in `client_id`, `azp`, `cid`, `appid` or `aud`.
+   * One of these must be in the `aud` of a JWT access token. Default: `resource`; without it, the token must name this
+   * client in `client_id`, `azp`, `cid`, `appid` or `aud`.
    */
   audience?: string | readonly string[] | undefined;
   /** Algorithms of JWT access tokens. Default: the asymmetric ones among those that the provider's metadata names. */
   algorithms?: readonly string[] | undefined;
-  /** Whether access tokens are JWTs to verify. Default: `auto`, those that look like one are. */
+  /** Whether access tokens are JWTs to verify. Default: `auto`, those of three parts are. */
   accessToken?: 'auto' | 'jwt' | 'opaque' | undefined;
-  /** What the provider does when a refresh token comes twice. Default: `strict`, the safe assumption. */
-  reuse?: Reuse | undefined;
+  /**
+   * Whether the provider accepts a refresh token twice. Default: `single-use`, with which a refresh is never repeated.
+   * With `reusable` it is sent again when its answer was lost: for providers that do not rotate refresh tokens
+   * (Google, Entra), or that have a grace period (Auth0, Okta, Cognito).
+   */
+  refreshTokens?: Provider['refreshTokens'] | undefined;
   /** More parameters for the authorization request, such as `prompt`. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
 }
@@ -66,7 +69,7 @@ const checks: Checks<OidcOptions> = {
       : 'must be a list of asymmetric algorithms, such as ["RS256"]: with a symmetric one the public key would be the secret.',
   ),
   accessToken: optional(oneOf('auto', 'jwt', 'opaque')),
-  reuse: optional(oneOf('idempotent', 'sibling', 'none', 'strict')),
+  refreshTokens: optional(oneOf('single-use', 'reusable')),
   authorizationParameters: optional((value) =>
     isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
       ? undefined
@@ -74,15 +77,31 @@ const checks: Checks<OidcOptions> = {
   ),
 };
 
-/** Any OpenID Connect provider, by discovery. */
+/**
+ * Any OpenID Connect provider, by discovery. The metadata is fetched when it is first needed, not at the start. Wrong
+ * options are reported by `withSession`, with all others.
+ *
+ * @example
+ * withSession({
+ *   provider: oidc({ issuer: 'https://id.example.com', clientId, clientSecret }),
+ *   password: process.env.SESSION_PASSWORD,
+ * });
+ */
 export function oidc(options: OidcOptions): Provider {
   const { given: own, problems } = readOptions('provider', options, checks);
   if (isRecord(options) && own.clientSecret === undefined && own.clientAuthentication === undefined) {
     problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
   }
-  // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
+  // With problems there is no provider to build. `withSession` reports them, and no method is called.
   const given: OidcOptions = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : own;
-  const { issuer = '', clientId = '', clientSecret = '', clientAuthentication, resource, reuse = 'strict' } = given;
+  const {
+    issuer = '',
+    clientId = '',
+    clientSecret = '',
+    clientAuthentication,
+    resource,
+    refreshTokens = 'single-use',
+  } = given;
   const { scope = 'openid profile email offline_access', accessToken = 'auto' } = given;
   const audience = given.audience ?? resource;
   const audiences = audience === undefined ? undefined : [audience].flat();
@@ -152,8 +171,7 @@ export function oidc(options: OidcOptions): Provider {
       accessToken: token,
       refreshToken: nonEmptyString(answer.refresh_token),
       user,
-      // `expires_in` is only recommended (RFC 6749 section 5.1). Five minutes is early for most, and early is safe.
-      expiresIn: isOpaque(token) ? (lifetime > 0 && Number.isFinite(lifetime) ? lifetime : 300) : undefined,
+      expiresIn: isOpaque(token) && lifetime > 0 && Number.isFinite(lifetime) ? lifetime : undefined,
     };
   }
 
@@ -161,16 +179,15 @@ export function oidc(options: OidcOptions): Provider {
     name: 'oidc',
     id: `oidc ${issuer} ${clientId}`,
     cookieName: '__Host-session',
-    reuse,
+    refreshTokens,
     problems,
 
-    isOpaque,
-    accessTokenRules: () => {
+    accessToken: (token: string) => {
+      if (isOpaque(token)) return 'opaque';
       const known = metadata.peek();
       return known ? rulesOf(known.value) : metadata.get().then(({ value }) => rulesOf(value));
     },
 
-    organizationOf: ({ organizationId }: SessionPayload) => organizationId,
     refreshRequest: async ({ refreshToken, organizationId }: RefreshGrant) =>
       tokenRequest(await endpoint('token_endpoint'), {
         grant_type: 'refresh_token',
@@ -183,19 +200,23 @@ export function oidc(options: OidcOptions): Provider {
       if (idToken === undefined) return readTokens(answer, undefined);
       const { value: as } = await metadata.get();
       const claims = unverifiedClaims(idToken);
-      // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client. The signature is
-      // not what vouches for it: it came over TLS from the token endpoint (section 3.1.3.7).
+      // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client. Its signature need
+      // not be checked, because it came over TLS from the token endpoint (section 3.1.3.7).
       const same =
         claims.iss === as.issuer &&
         [claims.aud].flat().includes(clientId) &&
         (previous.user?.id === undefined || claims.sub === previous.user.id);
-      if (!same) throw new ProviderFailure('provider_misconfigured', 'The refresh answered with a foreign ID token.');
+      if (!same)
+        throw new ProviderFailure(
+          'provider_misconfigured',
+          'The refresh answered with an ID token of another user, client or issuer.',
+        );
       return readTokens(answer, readUser(claims));
     },
     terminalReason: (answer): TerminalReason | undefined =>
       answer.error === 'invalid_grant' ? 'invalid_grant' : undefined,
 
-    authorizationUrl: async ({ redirectUri, state, nonce, codeVerifier }: SignInRequest) => {
+    authorizationUrl: async ({ redirectUri, state, nonce, codeChallenge }: SignInRequest) => {
       const url = new URL(await endpoint('authorization_endpoint'));
       const parameters = {
         ...authorizationParameters,
@@ -209,7 +230,7 @@ export function oidc(options: OidcOptions): Provider {
         ...(resource !== undefined && { resource }),
         state,
         nonce,
-        code_challenge: await pkceChallenge(codeVerifier),
+        code_challenge: codeChallenge,
         code_challenge_method: 'S256',
       };
       for (const [key, parameter] of Object.entries(parameters)) url.searchParams.set(key, parameter);
@@ -218,7 +239,7 @@ export function oidc(options: OidcOptions): Provider {
     codeRequest: async (callback, { state, redirectUri, codeVerifier }: SignInRequest) => {
       const oauth = await import('oauth4webapi');
       const { value: as } = await metadata.get();
-      // Checks `state`, and `iss` where the provider sends it (RFC 9207): a code of another provider's is not sent on.
+      // Checks `state`, and `iss` where the provider sends it (RFC 9207): another provider's code must not be sent here.
       const checked = oauth.validateAuthResponse(as, client, callback, state);
       return tokenRequest(await endpoint('token_endpoint'), {
         grant_type: 'authorization_code',
@@ -248,7 +269,7 @@ export function oidc(options: OidcOptions): Provider {
       if (returnTo !== undefined) url.searchParams.set('post_logout_redirect_uri', returnTo);
       return url.href;
     },
-    revocationRequest: async (refreshToken: string) => {
+    revocationRequest: async ({ refreshToken }) => {
       const { value: as } = await metadata.get();
       if (secureUrl(as.revocation_endpoint) !== undefined) return undefined;
       return tokenRequest(as.revocation_endpoint ?? '', { token: refreshToken, token_type_hint: 'refresh_token' });
@@ -260,7 +281,7 @@ type Endpoint = 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri';
 
 function endpointOf(as: oauth4webapi.AuthorizationServer, name: Endpoint): string {
   const url = as[name];
-  // The tokens and the client's secret go there: what holds for `issuer` holds for every endpoint.
+  // Tokens and the client's secret are sent there, so every endpoint must be as safe as `issuer`.
   if (secureUrl(url) !== undefined) {
     throw new ProviderFailure('provider_misconfigured', `The provider's metadata names no https "${name}".`);
   }
@@ -272,8 +293,8 @@ function isAsymmetric(algorithm: unknown): boolean {
 }
 
 /**
- * Whether the token names this client as the one it was issued to. The claim has a different name at each vendor;
- * where none is there, only an audience that was asked for by name can stand in.
+ * Whether the token names this client as the one it was issued to. Vendors use different claims for it. Without any of
+ * them, the token must have this client as its audience, or an audience that the options demand.
  */
 function issuedTo(clientId: string, claims: Claims, mustSay: boolean): boolean {
   const named = ['client_id', 'azp', 'cid', 'appid'].map((claim) => claims[claim]).find((id) => typeof id === 'string');
@@ -281,7 +302,7 @@ function issuedTo(clientId: string, claims: Claims, mustSay: boolean): boolean {
   return !mustSay || [claims.aud].flat().includes(clientId);
 }
 
-// What an ID token says about itself and about the sign-in, not about the person.
+// Claims of an ID token about itself and about the sign-in, not about the person.
 const protocolClaims = new Set(
   'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk'.split(' '),
 );

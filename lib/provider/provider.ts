@@ -1,89 +1,131 @@
+import { createHash } from 'node:crypto';
+
+import type { Awaitable } from '../awaitable.js';
 import type { ConfigProblem } from '../errors.js';
-import type { Claims, SessionPayload, TerminalReason, TokenSet } from '../session/payload.js';
+import type { Claims, SessionPayload, TerminalReason, TokenSet, User } from '../session/payload.js';
+import type { TokenRequest } from '../wire/token-endpoint.js';
 
-/**
- * What comes of sending the same refresh token twice, which decides whether a refresh may be retried:
- *
- * - `idempotent`: the same new pair, for a while (WorkOS).
- * - `sibling`: another valid pair, for a while (Auth0, Okta, Cognito with their grace periods).
- * - `none`: refresh tokens are not rotated (Google, Entra).
- * - `strict`: an error, perhaps the end of every token of the session. The safe assumption about anyone.
- */
-export type Reuse = 'idempotent' | 'sibling' | 'none' | 'strict';
+export type { TokenRequest } from '../wire/token-endpoint.js';
 
-/** A POST to the provider. `body` and `headers` hold the client's credentials and tokens: never log one. */
-export interface TokenRequest {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-/** What an access token of this provider must satisfy. */
+/** What a JWT access token of the provider must satisfy. */
 export interface AccessTokenRules {
-  readonly keysUrl: string;
-  /** Asymmetric ones only: with a symmetric one the public key would be the secret. */
+  /** The public keys themselves, as JWKs. When they are given, `keysUrl` is not asked. */
+  readonly keys?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** Where the key set (RFC 7517) is published. An https URL; plain http for loopback hosts only. */
+  readonly keysUrl?: string | undefined;
+  /** Asymmetric algorithms only. With a symmetric one, everybody who knows the public key could sign. */
   readonly algorithms: readonly string[];
+  /** The token's `iss` must be one of these. */
   readonly issuer: readonly string[];
-  /** Any one of these in `aud`; nothing is asked of `aud` when undefined. */
+  /** The token's `aud` must hold one of these. Without it, `aud` is not checked. */
   readonly audience?: readonly string[] | undefined;
-  /** Whether the token was issued to this client. */
-  readonly issuedToUs: (claims: Claims) => boolean;
+  /**
+   * Whether the token was issued to this client. Only `true` lets it pass. Give this or `audience`: without both, a
+   * token that the provider issued to another app signs its user in here.
+   */
+  readonly issuedToUs?: ((claims: Claims) => boolean) | undefined;
 }
 
+/** What is presented to get new tokens. */
 export interface RefreshGrant {
   readonly refreshToken: string;
+  /** The organization that the new access token must be for. Undefined where the session has none. */
   readonly organizationId?: string | undefined;
 }
 
-/** A sign-in under way: what `/login` remembers until `/callback`. */
+/** A sign-in that has begun. All values but `redirectUri` are random and new for each sign-in. */
 export interface SignInRequest {
+  /** Where the provider sends the browser back to, with the code. */
   readonly redirectUri: string;
+  /** Must be in the authorization URL. The callback is refused unless it brings the same one back. */
   readonly state: string;
+  /** For OpenID providers: the ID token must repeat it. */
   readonly nonce: string;
+  /** Proves at the code exchange who began the sign-in (RFC 7636). */
   readonly codeVerifier: string;
+  /** The S256 challenge of `codeVerifier`, for the authorization URL. */
+  readonly codeChallenge: string;
 }
 
 /**
- * What differs between providers: endpoints, claims, errors. A plain object, so that one can be written outside
- * this package. Whatever a method rejects with means "cannot tell right now" and never signs anybody out.
+ * What differs between providers: endpoints, claims and errors. A provider is a plain object, so that it can be
+ * written outside this package; `docs/guide/own-provider.md` has one of 60 lines.
+ *
+ * A method returns its result or a promise of it. A method that throws or rejects says "cannot tell now": the request
+ * fails as unavailable, and no cookie is cleared. `providerFailure()` makes an error that says why.
  */
-export interface Provider {
-  /** For events and logs. */
+export interface Provider<U extends User = User> {
+  /** Names the provider in events and messages. */
   readonly name: string;
-  /** Tells providers and clients apart, also between processes: base URL or issuer, and client id. */
+  /** Tells providers and clients apart, also between processes. Made of the issuer and the client id, never of a secret. */
   readonly id: string;
-  /** The session cookie's name unless `cookie.name` says otherwise. */
+  /** The session cookie's name, unless the option `cookie.name` says otherwise. */
   readonly cookieName: string;
-  readonly reuse: Reuse;
-  /** Set where the fields of a user have camelCase names here and snake_case ones on the wire. */
-  readonly camelCaseUser?: boolean | undefined;
-  /** What is wrong with the provider's own options; reported with those of `withSession`. */
+  /**
+   * Whether the provider accepts a refresh token twice. With `single-use` a refresh is never repeated, because a second
+   * use may end the session. With `reusable` it is sent again when its answer was lost.
+   */
+  readonly refreshTokens: 'single-use' | 'reusable';
+  /**
+   * Set where the user's fields are camelCase in the seals of JavaScript packages and snake_case in those of Ruby
+   * packages, as with WorkOS. It matters only for a sealer with Ruby's field names. Default: false.
+   */
+  readonly sealsUserInCamelCase?: boolean | undefined;
+  /** What is wrong with the provider's own options. It is reported with the problems of the other options. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 
-  /** Whether the access token is a string without meaning, of which only the expiry is known. */
-  isOpaque(accessToken: string): boolean;
-  /** What is at hand is returned as it is: a request whose token can be checked at once does not wait. */
-  accessTokenRules(): AccessTokenRules | Promise<AccessTokenRules>;
-
-  /** The organization that a refresh of this session must ask for, so as not to leave it. */
-  organizationOf(payload: SessionPayload): string | undefined;
-  refreshRequest(grant: RefreshGrant): Promise<TokenRequest>;
   /**
-   * The tokens in a successful answer to a refresh, or `undefined` when the answer is not whole. Must refuse,
-   * by rejecting, an answer that is about another user than `previous`.
+   * How an access token is checked: `opaque` when it says nothing to us and only its expiry counts, else the rules of
+   * a JWT. Return a plain value where possible: then a request whose token is good need not wait.
    */
-  readRefresh(answer: Readonly<Record<string, unknown>>, previous: SessionPayload): Promise<TokenSet | undefined>;
-  /** The end of the session that this error answer means, or `undefined` when it means none. */
+  accessToken(token: string): Awaitable<'opaque' | AccessTokenRules>;
+  /** The organization that a refresh must ask for. Default: `organizationId` of the payload. */
+  organizationOf?(payload: SessionPayload): string | undefined;
+
+  /** Where the browser signs in. Must carry `state`, `codeChallenge` and the method `S256`. */
+  authorizationUrl(request: SignInRequest): Awaitable<string>;
+  /** The code exchange. `state` was compared before; `callback` holds everything that the browser brought back. */
+  codeRequest(callback: URLSearchParams, request: SignInRequest): Awaitable<TokenRequest>;
+  /**
+   * The tokens in a successful answer to the code exchange; undefined when it holds no access token. An opaque access
+   * token without `expiresIn` counts for 300 seconds.
+   */
+  readSignIn(
+    answer: Readonly<Record<string, unknown>>,
+    request: SignInRequest,
+  ): Awaitable<(TokenSet & { readonly user?: U | undefined }) | undefined>;
+
+  /** The refresh grant. Must carry the refresh token, and the organization where there is one. */
+  refreshRequest(grant: RefreshGrant): Awaitable<TokenRequest>;
+  /**
+   * The tokens in a successful answer to a refresh; undefined when it holds no access token.
+   *
+   * @throws when the answer is about another user than `previous`: a session never changes its user
+   */
+  readRefresh(answer: Readonly<Record<string, unknown>>, previous: SessionPayload): Awaitable<TokenSet | undefined>;
+  /**
+   * Why an error answer ends the session, or undefined when it does not. Only codes that are about this one session
+   * may end it: the mistakes of an operator must not sign everybody out.
+   */
   terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined;
 
-  authorizationUrl(request: SignInRequest): Promise<string>;
-  /** The code exchange for the parameters with which the browser came back. */
-  codeRequest(callback: URLSearchParams, request: SignInRequest): Promise<TokenRequest>;
-  /** The tokens in a successful answer to a code exchange. */
-  readSignIn(answer: Readonly<Record<string, unknown>>, request: SignInRequest): Promise<TokenSet | undefined>;
+  /** Where the browser signs out at the provider. Undefined, or no such method, when there is no such page. */
+  logoutUrl?(session: {
+    readonly sessionId?: string | undefined;
+    readonly returnTo?: string | undefined;
+  }): Awaitable<string | undefined>;
+  /** Revokes the refresh token at the provider without the browser (RFC 7009). */
+  revocationRequest?(session: { readonly refreshToken: string }): Awaitable<TokenRequest | undefined>;
+}
 
-  /** Where the browser ends its session at the provider; `undefined` when there is no such place. */
-  logoutUrl(session: { sessionId: string | undefined; returnTo: string | undefined }): Promise<string | undefined>;
-  /** Ends the refresh token at the provider, where it can be done without the browser. */
-  revocationRequest?(refreshToken: string): Promise<TokenRequest | undefined>;
+/**
+ * The S256 code challenge of a code verifier (RFC 7636). A provider finds it ready in `SignInRequest`.
+ *
+ * @param codeVerifier 43 to 128 letters, digits and `-._~`
+ * @returns the SHA-256 hash in base64url, without padding
+ * @example
+ * url.searchParams.set('code_challenge', pkceChallenge(codeVerifier));
+ */
+export function pkceChallenge(codeVerifier: string): string {
+  return createHash('sha256').update(codeVerifier).digest('base64url');
 }

@@ -11,7 +11,6 @@ import {
 } from '../session/payload.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { ProviderFailure } from '../wire/failure.js';
-import { pkceChallenge } from './pkce.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 
 export interface WorkosOptions {
@@ -22,11 +21,11 @@ export interface WorkosOptions {
   /** Default: `https://api.workos.com`. Plain http for loopback hosts only. */
   baseUrl?: string | undefined;
   /**
-   * Who may have issued an access token. Default: every shape that WorkOS mints for this base URL and client id.
-   * To be set with a custom authentication domain.
+   * Who may have issued an access token. Default: every issuer that WorkOS uses for this base URL and client id.
+   * Set it for a custom authentication domain.
    */
   issuer?: string | readonly string[] | undefined;
-  /** Demands one of these in `aud`. Default: not asked, because WorkOS's tokens have none unless a template adds it. */
+  /** One of these must be in `aud`. Default: not checked, because WorkOS's tokens have none unless a template adds it. */
   audience?: string | readonly string[] | undefined;
 }
 
@@ -38,10 +37,18 @@ const checks: Checks<WorkosOptions> = {
   audience: optional(textOrList),
 };
 
-/** WorkOS AuthKit, through its User Management API. */
+/**
+ * WorkOS AuthKit, through its User Management API. Wrong options are reported by `withSession`, with all others.
+ *
+ * @example
+ * withSession({
+ *   provider: workos({ clientId: process.env.WORKOS_CLIENT_ID, apiKey: process.env.WORKOS_API_KEY }),
+ *   password: process.env.SESSION_PASSWORD,
+ * });
+ */
 export function workos(options: WorkosOptions): Provider {
   const { given, problems } = readOptions('provider', options, checks);
-  // With problems there is no provider to build: `withSession` reports them and nothing is ever called.
+  // With problems there is no provider to build. `withSession` reports them, and no method is called.
   const {
     clientId = '',
     apiKey = '',
@@ -60,8 +67,8 @@ export function workos(options: WorkosOptions): Provider {
     issuedToUs: (claims: Claims) => claims.client_id === undefined || claims.client_id === clientId,
   };
 
-  function authenticate(grant: Record<string, string | undefined>): Promise<TokenRequest> {
-    return Promise.resolve({
+  function authenticate(grant: Record<string, string | undefined>): TokenRequest {
+    return {
       url: `${base}/user_management/authenticate`,
       headers: {
         'content-type': 'application/json',
@@ -69,21 +76,21 @@ export function workos(options: WorkosOptions): Provider {
         authorization: `Bearer ${apiKey}`,
       },
       body: JSON.stringify({ client_id: clientId, client_secret: apiKey, ...grant }),
-    });
+    };
   }
 
   return Object.freeze({
     name: 'workos',
     id: `workos ${base} ${clientId}`,
     cookieName: 'wos-session',
-    reuse: 'idempotent',
-    camelCaseUser: true,
+    // A token that comes twice within a while brings the same new tokens.
+    refreshTokens: 'reusable',
+    sealsUserInCamelCase: true,
     problems,
 
-    isOpaque: () => false,
-    accessTokenRules: () => rules,
+    accessToken: () => rules,
 
-    // Not every writer of the cookie seals the organization. The access token names it, valid or not.
+    // Some writers of the cookie do not seal the organization. The access token names it, even when it has expired.
     organizationOf: ({ organizationId, accessToken }: SessionPayload) =>
       organizationId ?? nonEmptyString(unverifiedClaims(accessToken).org_id),
     refreshRequest: ({ refreshToken, organizationId }: RefreshGrant) =>
@@ -92,20 +99,20 @@ export function workos(options: WorkosOptions): Provider {
       const tokens = readTokens(answer);
       const was = previous.user?.id;
       if (was !== undefined && tokens?.user !== undefined && tokens.user.id !== was) {
-        return Promise.reject(new ProviderFailure('provider_misconfigured', 'The refresh answered with another user.'));
+        throw new ProviderFailure('provider_misconfigured', 'The refresh answered with another user.');
       }
-      return Promise.resolve(tokens);
+      return tokens;
     },
     terminalReason,
 
-    authorizationUrl: async ({ redirectUri, state, codeVerifier }: SignInRequest) => {
+    authorizationUrl: ({ redirectUri, state, codeChallenge }: SignInRequest) => {
       const query = new URLSearchParams({
         client_id: clientId,
         redirect_uri: redirectUri,
         response_type: 'code',
         provider: 'authkit',
         state,
-        code_challenge: await pkceChallenge(codeVerifier),
+        code_challenge: codeChallenge,
         code_challenge_method: 'S256',
       });
       return `${base}/user_management/authorize?${query.toString()}`;
@@ -116,17 +123,17 @@ export function workos(options: WorkosOptions): Provider {
         code: callback.get('code') ?? undefined,
         code_verifier: codeVerifier,
       }),
-    readSignIn: (answer) => Promise.resolve(readTokens(answer)),
+    readSignIn: readTokens,
 
     logoutUrl: ({ sessionId, returnTo }) => {
-      if (sessionId === undefined) return Promise.resolve(undefined);
+      if (sessionId === undefined) return undefined;
       const query = new URLSearchParams({ session_id: sessionId, ...(returnTo && { return_to: returnTo }) });
-      return Promise.resolve(`${base}/user_management/sessions/logout?${query.toString()}`);
+      return `${base}/user_management/sessions/logout?${query.toString()}`;
     },
   } satisfies Provider);
 }
 
-/** Every `iss` that WorkOS is known to mint: by the age of the environment and by what it has switched on. */
+/** Every `iss` that WorkOS is known to use. It depends on the age of the environment and on its features. */
 function issuersOf(base: string, clientId: string): string[] {
   return [base, `${base}/`, ...['user_management', 'sso', 'convex'].map((path) => `${base}/${path}/${clientId}`)];
 }
@@ -156,8 +163,8 @@ function readImpersonator(value: unknown): Impersonator | undefined {
 }
 
 /**
- * `error` in answers of the OAuth kind, `code` in those of the API's own kind. Everything else (a wrong API key, a
- * malformed request) is a mistake of the operator's and ends no session.
+ * Answers of the OAuth kind have `error`, those of the API's own kind have `code`. All other codes (a wrong API key, a
+ * malformed request) are mistakes of the operator: they end no session.
  */
 function terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined {
   const code = answer.error ?? answer.code;

@@ -1,3 +1,4 @@
+import { nonEmptyString } from '../json.js';
 import type { Provider } from '../provider/provider.js';
 import type { Answer } from '../wire/token-endpoint.js';
 import type { RetryableReason, SessionPayload, TerminalReason, TokenSet } from '../session/payload.js';
@@ -17,6 +18,15 @@ export interface Terminal {
 
 export type Judgement = { readonly kind: 'tokens'; readonly tokens: TokenSet } | Terminal | Transient;
 
+// A provider object written in JavaScript may return any value here, such as the promise of an `async` method. Only
+// these may end a session.
+const terminalReasons: Readonly<Record<TerminalReason, true>> = {
+  invalid_grant: true,
+  sso_required: true,
+  mfa_enrollment: true,
+  session_revoked: true,
+};
+
 /** What an answer to the refresh grant means: by its status first, then by its `error` code, never by its prose. */
 export async function judge(answer: Answer, provider: Provider, previous: SessionPayload): Promise<Judgement> {
   if (answer.kind === 'unanswered') return { kind: 'transient', reason: answer.reason };
@@ -30,11 +40,13 @@ export async function judge(answer: Answer, provider: Provider, previous: Sessio
   if (status >= 200 && status < 300) {
     const tokens = await provider.readRefresh(body, previous);
     // Half an answer changes nothing.
-    return tokens ? { kind: 'tokens', tokens } : { kind: 'transient', reason: 'server_error', retryAfterSeconds };
+    return nonEmptyString(tokens?.accessToken) !== undefined && tokens
+      ? { kind: 'tokens', tokens }
+      : { kind: 'transient', reason: 'server_error', retryAfterSeconds };
   }
   // 401 is about our credentials, not about the visitor's session: a wrong API key must not sign everybody out.
   const reason = status >= 400 && status !== 401 ? provider.terminalReason(body) : undefined;
-  return reason
+  return reason !== undefined && Object.hasOwn(terminalReasons, reason)
     ? { kind: 'terminal', reason }
     : { kind: 'transient', reason: 'provider_misconfigured', retryAfterSeconds };
 }

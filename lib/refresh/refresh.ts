@@ -4,6 +4,7 @@ import type { Provider } from '../provider/provider.js';
 import { send } from '../wire/token-endpoint.js';
 import type { Sealing } from '../seal/sealer.js';
 import { type SessionPayload, succeed } from '../session/payload.js';
+import { withExpiry } from '../token/access-token.js';
 import { type Coordinator, nameOf, type Outcome, secretOf } from './coordinator.js';
 import { withBreaker } from './breaker.js';
 import { judge, type Terminal, type Transient } from './outcome.js';
@@ -49,7 +50,7 @@ export async function renew(
   request: RenewalRequest = {},
 ): Promise<Renewal> {
   const { provider, coordinator, graceMs, budgetMs } = settings;
-  const organizationId = request.organizationId ?? provider.organizationOf(payload);
+  const organizationId = request.organizationId ?? organizationOf(provider, payload);
   const variant = organizationId ?? '';
   const startedMs = Date.now();
   let current = payload;
@@ -101,16 +102,21 @@ async function runGrant(
   try {
     const request = await provider.refreshRequest({ refreshToken: payload.refreshToken, organizationId });
     const judgement = await withBreaker(provider.id, async () => {
-      const answer = await send(request, { budgetMs, mayRepeat: provider.reuse !== 'strict' });
+      const answer = await send(request, { budgetMs, mayRepeat: provider.refreshTokens === 'reusable' });
       return judge(answer, provider, payload);
     });
     if (judgement.kind !== 'tokens') return judgement;
-    const session = shape(succeed(payload, judgement.tokens, Date.now()));
+    const tokens = await withExpiry(provider, judgement.tokens);
+    const session = shape(succeed(payload, tokens, Date.now()));
     const successorKey = session.refreshToken && nameOf(provider, session.refreshToken);
     return { kind: 'refreshed', session, sealed: await seal(session), sealedUnder, successorKey };
   } catch (error) {
     return { kind: 'transient', reason: failureReason(error) };
   }
+}
+
+function organizationOf(provider: Provider, payload: SessionPayload): string | undefined {
+  return provider.organizationOf ? provider.organizationOf(payload) : payload.organizationId;
 }
 
 /** Waits for `work` no longer than this. The work itself goes on: its result is for whoever comes next. */

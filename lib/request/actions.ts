@@ -52,9 +52,8 @@ export function sessionActions(config: Config): SessionOperations {
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
       const previous = RequestSession.standingOf(session).payload;
-      let payload = establish(config, tokens);
+      let payload = await establish(config, tokens);
       let check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
-      let waiting: RetryableReason = 'keys_unavailable';
       if (check.verdict === 'expired' && payload.refreshToken !== undefined) {
         // From a migration, say. What the refresh token is worth, the provider knows.
         const renewal = await renewSession(config, payload);
@@ -62,8 +61,7 @@ export function sessionActions(config: Config): SessionOperations {
           payload = renewal.payload;
           check = await checkAccessToken(config.provider, payload, { ...config, fresh: true });
         } else if (renewal.kind === 'transient') {
-          check = { verdict: 'unknown' };
-          waiting = renewal.reason;
+          check = { verdict: 'unknown', reason: renewal.reason };
         }
       }
       if (check.verdict === 'invalid' || check.verdict === 'expired') {
@@ -84,7 +82,7 @@ export function sessionActions(config: Config): SessionOperations {
         session,
         check.verdict === 'valid'
           ? signedIn(rememberSession(config, sealed, payload, check), true)
-          : deferred(waiting, undefined, payload),
+          : undecided(config, check, payload),
       );
       config.emit('signedIn', { sessionId: idOf(payload) });
     },
@@ -100,7 +98,11 @@ export function sessionActions(config: Config): SessionOperations {
       config.emit('signedOut', { sessionId });
       // The visitor is signed out here whatever the provider says, and does not wait for it.
       void revoke(config, payload);
-      return config.provider.logoutUrl({ sessionId, returnTo }).catch(() => undefined);
+      try {
+        return await config.provider.logoutUrl?.({ sessionId, returnTo });
+      } catch {
+        return undefined;
+      }
     },
 
     async save(exchange, session, data) {
@@ -214,7 +216,7 @@ export async function standingAfter(config: Config, payload: SessionPayload, sea
     case 'valid':
       return signedIn(rememberSession(config, sealed, payload, check), true);
     case 'unknown':
-      return deferred('keys_unavailable', undefined, payload);
+      return undecided(config, check, payload);
     case 'expired':
     case 'invalid':
       // The new token is kept all the same: what is wrong is more likely the set-up, and that can be put right.
@@ -267,6 +269,16 @@ export function deferred(
   payload: SessionPayload,
 ): Standing {
   return { signedIn: false, reason, retryAfterSeconds, payload };
+}
+
+/** The token could not be judged. The app is told when the provider object is the reason. */
+export function undecided(
+  { emit }: Config,
+  { reason, detail }: Extract<TokenCheck, { verdict: 'unknown' }>,
+  payload: SessionPayload,
+): Standing {
+  if (detail !== undefined) emit('configuration', { problem: 'provider', message: detail });
+  return deferred(reason, undefined, payload);
 }
 
 export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, refreshed = false): Standing {

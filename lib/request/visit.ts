@@ -21,6 +21,7 @@ import {
   sessionActions,
   signedIn,
   standingAfter,
+  undecided,
 } from './actions.js';
 import {
   hasEnded,
@@ -150,7 +151,7 @@ function act(visit: Visit, { payload, sealed }: OpenedCookie, check: TokenCheck)
       return anonymous(check.reason, payload);
     case 'unknown':
       // The key server is away. That says nothing about the token; a refresh would make a storm of it.
-      return deferred('keys_unavailable', undefined, payload);
+      return undecided(config, check, payload);
   }
 }
 

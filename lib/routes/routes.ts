@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import cookieParser from 'cookie-parser';
 
+import type { Awaitable } from '../awaitable.js';
 import { refuseRequest } from '../checks.js';
 import { SessionConfigError, SessionError, SessionUnavailableError } from '../errors.js';
 import { getSession, offerSignIn } from '../request/attached.js';
@@ -11,8 +12,8 @@ import { isCrossSite, isPrefetch, safeReturnPath } from '../http/navigation.js';
 import { forbidCaching } from '../http/response-headers.js';
 import { keepCookies } from '../http/carrier.js';
 import { type Config, resolveOptions } from '../options/config.js';
-import { failureReason, ProviderFailure } from '../wire/failure.js';
-import type { SignInRequest } from '../provider/provider.js';
+import { failureReason, isProviderFailure } from '../wire/failure.js';
+import { pkceChallenge, type SignInRequest } from '../provider/provider.js';
 import { send } from '../wire/token-endpoint.js';
 import type { Middleware } from '../request/guard.js';
 import { open } from '../seal/sealer.js';
@@ -20,7 +21,7 @@ import { isRecord } from '../json.js';
 import type { SessionOptions } from '../options/session-options.js';
 
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
-interface Flow extends Omit<SignInRequest, 'redirectUri'> {
+interface Flow extends Omit<SignInRequest, 'redirectUri' | 'codeChallenge'> {
   readonly returnTo: string;
   /** Milliseconds since the epoch. */
   readonly until: number;
@@ -50,6 +51,11 @@ export function sessionRoutes(options: SessionOptions): Middleware {
   const redirectUri = baseUrl + callbackPath;
   const readCookies = cookieParser();
 
+  /** What the provider is told of a sign-in, and nothing else of what is remembered of it. */
+  function signInRequest({ state, nonce, codeVerifier }: Flow): SignInRequest {
+    return { redirectUri, state, nonce, codeVerifier, codeChallenge: pkceChallenge(codeVerifier) };
+  }
+
   async function logIn(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
     const oauth = await import('oauth4webapi');
     const flow: Flow = {
@@ -59,7 +65,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
       returnTo: safeReturnPath(query.get('returnTo'), afterSignIn),
       until: Date.now() + flowSeconds * 1000,
     };
-    const url = await config.provider.authorizationUrl({ ...flow, redirectUri }).catch(unavailable);
+    const url = await ask(() => config.provider.authorizationUrl(signInRequest(flow)), unavailable);
     const cookie = flowCookie(config, flow.state);
     const sealed = await config.sealer.seal(flow, config.passwords);
     keepCookies(res, config.transport, 'flow', [
@@ -82,7 +88,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
     try {
       // The provider's text is not ours to show: it can be anybody's who can make a link.
       if (query.has('error')) throw signInFailed('The provider did not sign you in.');
-      const tokens = await exchangeCode(query, { ...flow, redirectUri });
+      const tokens = await exchangeCode(query, signInRequest(flow));
       await getSession(req).signIn(tokens);
     } catch (error) {
       // While the provider is away the code is still good, and a reload may try it again.
@@ -95,11 +101,11 @@ export function sessionRoutes(options: SessionOptions): Middleware {
 
   async function exchangeCode(query: URLSearchParams, request: SignInRequest) {
     const refused = (error: unknown): never => {
-      if (error instanceof ProviderFailure) return unavailable(error);
+      if (isProviderFailure(error)) return unavailable(error);
       // Without the cause: it holds the code, or the tokens.
       throw signInFailed('The answer of the provider does not belong to this sign-in.');
     };
-    const codeRequest = await config.provider.codeRequest(query, request).catch(refused);
+    const codeRequest = await ask(() => config.provider.codeRequest(query, request), refused);
     const answer = await send(codeRequest, { budgetMs: config.renewal.budgetMs, mayRepeat: false });
     if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason);
     const { status, body, retryAfterSeconds } = answer;
@@ -114,7 +120,7 @@ export function sessionRoutes(options: SessionOptions): Middleware {
       });
       throw new SessionUnavailableError('provider_misconfigured');
     }
-    const tokens = await config.provider.readSignIn(body, request).catch(refused);
+    const tokens = await ask(() => config.provider.readSignIn(body, request), refused);
     if (!tokens) throw signInFailed('The provider answered without an access token.');
     return tokens;
   }
@@ -216,6 +222,15 @@ function signInFailed(message: string): SessionError {
 
 function signOutRefused(): SessionError {
   return new SessionError('ERR_SESSION_SIGN_OUT_REFUSED', 403, 'Another site asked to sign you out.');
+}
+
+/** The result of a provider's method, whether it returns a value or a promise, and throws or rejects. */
+async function ask<Value>(call: () => Awaitable<Value>, failed: (error: unknown) => never): Promise<Value> {
+  try {
+    return await call();
+  } catch (error) {
+    return failed(error);
+  }
 }
 
 function unavailable(error: unknown): never {

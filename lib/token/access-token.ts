@@ -1,49 +1,56 @@
 import type { errors, FlattenedJWSInput, JWTHeaderParameters, JWTPayload, JWTVerifyGetKey } from 'jose';
 import { jwtVerify } from 'jose/jwt/verify';
 
-import { deepFreeze } from '../json.js';
+import { isPromiseLike } from '../awaitable.js';
+import { deepFreeze, isRecord } from '../json.js';
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
-import type { Claims, SessionPayload, TokenReason } from '../session/payload.js';
+import type { Claims, RetryableReason, SessionPayload, TokenReason, TokenSet } from '../session/payload.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
-import { KeyNotPublished, type KeySet, keySet } from './key-set.js';
+import { inlineKeySet, KeyNotPublished, type KeySet, keySet } from './key-set.js';
 import { signedClaims } from './rs256.js';
 
 /** Three answers, never two: good, bad (expired is one kind of bad), cannot tell. */
 export type TokenCheck =
   | { readonly verdict: 'valid'; readonly claims: Claims; readonly expiresAtMs: number; readonly issuedAtMs: number }
-  /** `claims` are there when the signature holds and only the time has passed. */
+  /** `claims` are there when the signature fits and only the time has passed. */
   | { readonly verdict: 'expired'; readonly claims?: Claims; readonly expiresAtMs?: number }
   | {
       readonly verdict: 'invalid';
       readonly reason: TokenReason;
       /** What was wrong, for operators. */
       readonly detail: string;
-      /** Set when the options are the likelier culprit than the token. */
+      /** Set when the options are more likely wrong than the token. */
       readonly misconfigured?: 'issuer' | 'audience' | undefined;
     }
-  /** The key server cannot be asked and no key is known. Nothing is known about the token. */
-  | { readonly verdict: 'unknown' };
+  /** The keys or the rules could not be had, so the token could not be judged. */
+  | {
+      readonly verdict: 'unknown';
+      readonly reason: RetryableReason;
+      /** What is wrong with the provider object, for operators, where that is the reason. */
+      readonly detail?: string | undefined;
+    };
 
 export interface TokenCheckOptions {
   readonly clockToleranceSeconds: number;
-  /** Whether the token came from the provider a moment ago. */
+  /** Whether the token has just come from the provider. */
   readonly fresh?: boolean;
 }
 
-// One key set for each provider object, however many middlewares share it.
-const keySets = new WeakMap<Provider, { url: string; keys: KeySet }>();
+// One key set for each provider object, shared by all middlewares that use it.
+const keySets = new WeakMap<Provider, { source: unknown; keys: KeySet }>();
 
-function keysOf(provider: Provider, url: string): KeySet {
+function keysOf(provider: Provider, { keys: inline, keysUrl = '' }: AccessTokenRules): KeySet {
+  const source = inline ?? keysUrl;
   const known = keySets.get(provider);
-  if (known?.url === url) return known.keys;
-  const keys = keySet(url);
-  keySets.set(provider, { url, keys });
+  if (known?.source === source) return known.keys;
+  const keys = inline ? inlineKeySet(inline) : keySet(keysUrl);
+  keySets.set(provider, { source, keys });
   return keys;
 }
 
 /**
- * Checks the access token of a payload, and that it is about the user beside it. At once, where the provider's rules
- * and keys are at hand and nothing is out of the ordinary; it never rejects, and never throws.
+ * Checks the access token of a payload, and that it is about the user beside it. The result is a plain value where the
+ * provider's rules and keys are at hand and the token is an ordinary one. Never throws and never rejects.
  */
 export function checkAccessToken(
   provider: Provider,
@@ -54,20 +61,58 @@ export function checkAccessToken(
   const { clockToleranceSeconds } = options;
   const nowMs = Date.now();
 
-  function checkBy(rules: AccessTokenRules): TokenCheck | Promise<TokenCheck> {
-    const keys = keysOf(provider, rules.keysUrl);
-    const claims = readAtOnce(accessToken, keys, rules, nowMs, clockToleranceSeconds);
+  function checkBy(rules: 'opaque' | AccessTokenRules): TokenCheck | Promise<TokenCheck> {
+    if (rules === 'opaque') return checkOpaque(payload, nowMs, clockToleranceSeconds);
+    const problem = problemOfRules(rules);
+    if (problem !== undefined) {
+      const detail = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
+      return { verdict: 'unknown', reason: 'provider_misconfigured', detail };
+    }
+    const keys = keysOf(provider, rules);
+    const claims = ordinaryClaims(accessToken, keys, rules, nowMs, clockToleranceSeconds);
     return claims
-      ? weigh(claims, payload, rules, nowMs, clockToleranceSeconds)
+      ? judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds)
       : checkWithJose(payload, keys, rules, options, nowMs);
   }
 
   try {
-    if (provider.isOpaque(accessToken)) return checkOpaque(payload, nowMs, clockToleranceSeconds);
-    const rules = provider.accessTokenRules();
-    return 'then' in rules ? Promise.resolve(rules).then(checkBy).catch(judge) : checkBy(rules);
+    const rules = provider.accessToken(accessToken);
+    return isPromiseLike(rules) ? Promise.resolve(rules).then(checkBy).catch(verdictOfError) : checkBy(rules);
   } catch (error) {
-    return judge(error);
+    return verdictOfError(error);
+  }
+}
+
+/**
+ * What is wrong with the rules of a provider, as the end of a sentence. A string where a list is due would be searched
+ * for a part of it: an issuer `https://id.example.com` would be found in `https://id.example.com.evil.example`.
+ */
+function problemOfRules(rules: unknown): string | undefined {
+  if (!isRecord(rules)) return 'must return "opaque" or the rules of a JWT.';
+  const { keys, keysUrl, algorithms, issuer, audience } = rules;
+  if (keys === undefined && typeof keysUrl !== 'string') return 'must give "keys" or "keysUrl", or return "opaque".';
+  if (keys !== undefined && !(Array.isArray(keys) && keys.length > 0 && keys.every(isRecord))) {
+    return 'must give "keys" as a list of at least one JWK.';
+  }
+  if (!Array.isArray(algorithms) || !Array.isArray(issuer)) return 'must give "algorithms" and "issuer" as lists.';
+  return audience === undefined || Array.isArray(audience) ? undefined : 'must give "audience" as a list.';
+}
+
+// RFC 6749 section 5.1 only recommends `expires_in`. Five minutes is early for most tokens, and early is safe.
+const defaultExpiresIn = 300;
+
+/** The tokens, with the default expiry where an opaque access token came without one. */
+export async function withExpiry(provider: Provider, tokens: TokenSet): Promise<TokenSet> {
+  if (tokens.expiresIn !== undefined) return tokens;
+  return (await isJwt(provider, tokens.accessToken)) ? tokens : { ...tokens, expiresIn: defaultExpiresIn };
+}
+
+async function isJwt(provider: Provider, accessToken: string): Promise<boolean> {
+  try {
+    return (await provider.accessToken(accessToken)) !== 'opaque';
+  } catch {
+    // New tokens must not be lost because the rules cannot be had. For a JWT the expiry beside it has no effect.
+    return false;
   }
 }
 
@@ -80,18 +125,18 @@ async function checkWithJose(
 ): Promise<TokenCheck> {
   try {
     const claims = await verify(payload.accessToken, keys, rules, nowMs, clockToleranceSeconds);
-    return weigh(claims, payload, rules, nowMs, clockToleranceSeconds);
+    return judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds);
   } catch (error) {
     if (error instanceof KeyNotPublished && fresh) {
       keys.lagsBehind();
-      return { verdict: 'unknown' };
+      return { verdict: 'unknown', reason: rules.keys ? 'provider_misconfigured' : 'keys_unavailable' };
     }
-    return judge(error);
+    return verdictOfError(error);
   }
 }
 
-/** What claims come to whose signature holds, and which are this provider's. */
-function weigh(
+/** The verdict on claims whose signature, issuer and audience are right. */
+function judgeClaims(
   claims: JWTPayload,
   { user }: SessionPayload,
   rules: AccessTokenRules,
@@ -100,10 +145,13 @@ function weigh(
 ): TokenCheck {
   const { exp = 0, iat = 0 } = claims;
   if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
-  if (!rules.issuedToUs(claims)) return invalid('invalid_jwt', 'issued to another client', 'audience');
-  // jose asks that `sub` is there, not what it is.
-  if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'about nobody');
-  // A token of one user's beside the profile of another: neither is to be believed.
+  // Only `true` passes: a promise, of an `async` method by mistake, would let every client's tokens in.
+  const isOurs: unknown = rules.issuedToUs ? rules.issuedToUs(claims) : true;
+  if (isOurs !== true) return invalid('invalid_jwt', 'issued to another client', 'audience');
+  // jose checks only that `sub` is there, not that it is a string.
+  if (typeof claims.sub !== 'string' || claims.sub === '')
+    return invalid('invalid_jwt', 'claim sub is empty or not a string');
+  // The token of one user beside the profile of another: a seal that was put together from two sessions.
   if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
   return {
     verdict: 'valid',
@@ -120,8 +168,11 @@ function checkOpaque({ expiresAt }: SessionPayload, nowMs: number, toleranceSeco
     : { verdict: 'expired', claims: {}, expiresAtMs: expiresAt };
 }
 
-/** The claims of a token that is good beyond doubt, or was until it expired; undefined when jose is to say what it is. */
-function readAtOnce(
+/**
+ * The claims of an ordinary RS256 token that is good, or was until it expired. Undefined for every other token: jose then
+ * says what is wrong with it.
+ */
+function ordinaryClaims(
   token: string,
   { rsaKey }: KeySet,
   { algorithms, issuer, audience }: AccessTokenRules,
@@ -156,7 +207,7 @@ async function verify(
     algorithms: [...algorithms],
     issuer: [...issuer],
     ...(audience && { audience: [...audience] }),
-    // jose takes a token without `exp` for one that never expires.
+    // For jose, a token without `exp` never expires.
     requiredClaims: ['exp', 'iss', 'sub'],
     clockTolerance: toleranceSeconds,
     currentDate: new Date(nowMs),
@@ -164,7 +215,7 @@ async function verify(
   return payload;
 }
 
-/** `jwtVerify`, also for a key set that holds several keys a token without `kid` could mean. */
+/** `jwtVerify`. A token without `kid` is tried with each key that fits. */
 async function verifyWithAny(token: string, getKey: JWTVerifyGetKey, options: Parameters<typeof jwtVerify>[2]) {
   try {
     return await jwtVerify(token, getKey, options);
@@ -183,9 +234,9 @@ async function verifyWithAny(token: string, getKey: JWTVerifyGetKey, options: Pa
   }
 }
 
-/** What a rejection of `jwtVerify` says about the token; by code, as jose asks. */
-function judge(error: unknown): TokenCheck {
-  // The key was withdrawn. The token cannot be trusted, and the session can still be renewed.
+/** The verdict for an error of `jwtVerify` or of the key set. By its code: jose's messages may change. */
+function verdictOfError(error: unknown): TokenCheck {
+  // The key was withdrawn. The token cannot be trusted any more, and a refresh brings one that can.
   if (error instanceof KeyNotPublished) return { verdict: 'expired' };
   const { code, claim, reason, payload } = error as Partial<errors.JWTExpired>;
   switch (code) {
@@ -197,7 +248,7 @@ function judge(error: unknown): TokenCheck {
       }
       return invalid(
         'invalid_jwt',
-        `claim ${claim ?? ''} ${reason === 'missing' ? 'is missing' : 'is not as it must be'}`,
+        `claim ${claim ?? ''} ${reason === 'missing' ? 'is missing' : 'has a wrong value'}`,
         claim === 'iss' ? 'issuer' : claim === 'aud' ? 'audience' : undefined,
       );
     case 'ERR_JOSE_ALG_NOT_ALLOWED':
@@ -209,8 +260,8 @@ function judge(error: unknown): TokenCheck {
     case 'ERR_JWT_INVALID':
       return invalid('invalid_jwt', 'not a JWT');
     default:
-      // The rules or the keys could not be had, or they are unusable. None of that is the token's fault.
-      return { verdict: 'unknown' };
+      // The rules or the keys could not be had, or they are unusable. That says nothing about the token.
+      return { verdict: 'unknown', reason: 'keys_unavailable' };
   }
 }
 

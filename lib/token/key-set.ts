@@ -11,8 +11,9 @@ import { rsaKeys } from './rs256.js';
 type LocalKeySet = ReturnType<typeof createLocalJWKSet>;
 type Key = Awaited<ReturnType<LocalKeySet>>;
 
-/** The provider does not publish the key that signed this token: it did once, or never. */
+/** The provider does not publish the key that signed this token. It may have withdrawn it. */
 export class KeyNotPublished extends Error {
+  // A literal: a minifier changes the names of classes.
   override readonly name = 'KeyNotPublished';
 }
 
@@ -20,28 +21,28 @@ export interface KeySet {
   /**
    * The key that a token's header names.
    *
-   * @throws {KeyNotPublished} the provider, asked since the token was issued, does not publish it
-   * @throws {ProviderFailure} it cannot be known now
+   * @throws {KeyNotPublished} the provider was asked after the token was issued, and does not publish it
+   * @throws {ProviderFailure} the key set cannot be had now
    */
   readonly find: (header: JWTHeaderParameters, token: FlattenedJWSInput, issuedAtMs: number) => Promise<Key>;
-  /** The published RSA key of this id, if that is known without asking. */
+  /** The published RSA key of this id, when it is known without asking the provider. */
   readonly rsaKey: (kid: string) => KeyObject | undefined;
-  /** Tells that a token fresh from the provider has a key that is not published: the key server lags behind. */
+  /** Notes that the key of a fresh token is not published: the key server lags behind the token server. */
   readonly lagsBehind: () => void;
 }
 
-// A key that we do not know is looked for again when the set is older than this, or older than the token.
+// For an unknown key the set is fetched again when it is older than this, or older than the token.
 const refetchAfterMs = 30_000;
-// The least time between two looks for the same key, whatever the clocks say.
+// The shortest time between two fetches for the same key: tokens with an invented key must not cause a storm.
 const refetchPauseMs = 1_000;
-// While the key server is known to lag, an unknown key says nothing about the token.
+// While the key server lags behind, an unknown key says nothing about the token.
 const lagMs = 30_000;
 
-/** The key set at a URL: fetched when needed, shared by everyone who waits, kept through an outage. */
+/** The key set at a URL. It is fetched when needed, shared by all requests that wait, and kept through an outage. */
 export function keySet(url: string): KeySet {
   const keys = cachedDocument(async () => {
     const document = await getJson(url);
-    // An empty set would turn every session's key into a withdrawn one.
+    // With an empty set the key of every session would count as withdrawn.
     if (!Array.isArray(document.keys) || document.keys.length === 0) {
       throw new ProviderFailure('server_error', 'The key set has no keys.');
     }
@@ -57,7 +58,7 @@ export function keySet(url: string): KeySet {
     } catch (error) {
       if (!isNoMatch(error)) throw error;
     }
-    // `iat` has whole seconds: the token may be as young as the end of its second.
+    // `iat` is in whole seconds, so the token may be up to a second younger than it says.
     const outdated = issuedAtMs + 1_000 > known.fetchedAtMs || Date.now() - known.fetchedAtMs > refetchAfterMs;
     const lookedAlready =
       missed !== undefined && missed.kid === header.kid && Date.now() - missed.atMs < refetchPauseMs;
@@ -70,7 +71,7 @@ export function keySet(url: string): KeySet {
         missed = { kid: header.kid, atMs: Date.now() };
       }
     }
-    if (Date.now() < laggingUntilMs) throw new ProviderFailure('server_error', 'The key set lags behind.');
+    if (Date.now() < laggingUntilMs) throw new ProviderFailure('server_error', 'The key set lags behind the tokens.');
     throw new KeyNotPublished();
   }
 
@@ -79,6 +80,23 @@ export function keySet(url: string): KeySet {
   }
 
   return { find, rsaKey: (kid) => keys.peek()?.value.rsa.get(kid), lagsBehind };
+}
+
+/** Keys that a provider object holds itself. Nothing is fetched. */
+export function inlineKeySet(jwks: readonly Readonly<Record<string, unknown>>[]): KeySet {
+  const local = createLocalJWKSet({ keys: jwks } as unknown as JSONWebKeySet);
+  const rsa = rsaKeys(jwks);
+  return {
+    find: async (header, token) => {
+      try {
+        return await local(header, token);
+      } catch (error) {
+        throw isNoMatch(error) ? new KeyNotPublished() : error;
+      }
+    },
+    rsaKey: (kid) => rsa.get(kid),
+    lagsBehind: () => undefined,
+  };
 }
 
 function isNoMatch(error: unknown): boolean {

@@ -5,9 +5,9 @@ import { isRecord, parseObject } from '../json.js';
 import type { Claims } from '../session/payload.js';
 
 /**
- * The claims of a token whose RS256 signature holds under the key that its header names. `node:crypto` does without
- * waiting, in a third of the time, what jose does through WebCrypto. This says yes, or it says nothing: whatever is
- * out of the ordinary, and whatever is wrong, is undefined here and left to jose to judge.
+ * The claims of a token whose RS256 signature fits the key that its header names. `node:crypto` verifies at once, in a
+ * third of the time that jose needs through WebCrypto. Undefined for every token that is unusual or wrong: jose then
+ * decides what it is.
  */
 export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | undefined): Claims | undefined {
   const [head = '', body = '', signature = '', ...rest] = token.split('.');
@@ -19,7 +19,7 @@ export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | 
   return parsePart(body);
 }
 
-/** The keys of a key set for which `signedClaims` is meant, by id. Of two with one id it cannot be said which is meant. */
+/** The keys of a key set that `signedClaims` can use, by id. Two keys with the same id are left out: either could be meant. */
 export function rsaKeys(keys: readonly unknown[]): ReadonlyMap<string, KeyObject> {
   const found = new Map<string, KeyObject>();
   const ids = keys.map((jwk) => isRecord(jwk) && jwk.kid);
@@ -32,14 +32,14 @@ export function rsaKeys(keys: readonly unknown[]): ReadonlyMap<string, KeyObject
 }
 
 function rsaKey({ kty, n, e, use, alg, key_ops: operations }: Record<string, unknown>): KeyObject | undefined {
-  const isForThis =
+  const isUsable =
     kty === 'RSA' &&
     typeof n === 'string' &&
     typeof e === 'string' &&
     (use === undefined || use === 'sig') &&
     (alg === undefined || alg === 'RS256') &&
     operations === undefined;
-  if (!isForThis) return undefined;
+  if (!isUsable) return undefined;
   try {
     const key = createPublicKey({ key: { kty, n, e }, format: 'jwk' });
     // RFC 7518 section 3.3: 2048 bits or more.
@@ -49,10 +49,10 @@ function rsaKey({ kty, n, e, use, alg, key_ops: operations }: Record<string, unk
   }
 }
 
-// A provider's tokens have one header, for as long as it signs with one key.
+// As long as a provider signs with one key, all its tokens have the same header. Parsing it once is enough.
 let lastHead: { readonly text: string; readonly kid: string | undefined } | undefined;
 
-/** The id of the key that a header names, if it is an ordinary one. */
+/** The id of the key that a header names; undefined when the header is unusual. */
 function keyIdOf(head: string): string | undefined {
   if (lastHead?.text === head) return lastHead.kid;
   const header = parsePart(head);
@@ -64,12 +64,12 @@ function keyIdOf(head: string): string | undefined {
 
 function parsePart(part: string): Record<string, unknown> | undefined {
   const bytes = decodePart(part);
-  // Node would put another letter in the place of what is none.
+  // Node would replace bytes that are not UTF-8 by another letter.
   if (!bytes || !isUtf8(bytes)) return undefined;
   return parseObject(bytes.toString());
 }
 
-/** Base64url in its one canonical writing (RFC 7515 section 2): Node would skip what does not belong. */
+/** The bytes of canonical base64url (RFC 7515 section 2). Node itself would skip foreign letters. */
 function decodePart(part: string): Buffer | undefined {
   const bytes = Buffer.from(part, 'base64url');
   return bytes.toString('base64url') === part ? bytes : undefined;

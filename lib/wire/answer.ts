@@ -1,22 +1,22 @@
 import { ProviderFailure } from './failure.js';
 
-/** More than any key set, metadata or token response has. What comes beyond it is not read into memory. */
+/** Larger than any key set, metadata or token answer. No answer beyond it is read into memory. */
 export const maxAnswerBytes = 1_048_576;
 
 /**
- * The text of an answer with a document in it.
+ * The text of an answer that holds a document.
  *
- * @throws {ProviderFailure} it has another status than 200, or no end
+ * @throws {ProviderFailure} its status is not 200, or it is larger than 1 MiB
  */
 export async function readDocument({ status, body }: Response): Promise<string> {
   if (status !== 200) {
     await body?.cancel();
-    const ours = status < 500 && status !== 408 && status !== 429;
-    throw new ProviderFailure(ours ? 'provider_misconfigured' : 'server_error', `HTTP status ${status}`);
+    const isOurMistake = status < 500 && status !== 408 && status !== 429;
+    throw new ProviderFailure(isOurMistake ? 'provider_misconfigured' : 'server_error', `HTTP status ${status}`);
   }
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  // Leaving the loop ends the connection.
+  // An error inside the loop ends the connection: an endless answer is not awaited.
   for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength;
     if (bytes > maxAnswerBytes) throw new ProviderFailure('server_error', 'The answer is too large.');

@@ -2,36 +2,36 @@ import { parseObject } from '../json.js';
 import { readDocument } from './answer.js';
 import { failureReason, ProviderFailure } from './failure.js';
 
-/** A document of the provider's (its key set, its metadata) as of a moment. */
+/** A document of the provider (its key set, its metadata), and when it was asked for. */
 export interface Snapshot<Value> {
   readonly value: Value;
   readonly fetchedAtMs: number;
 }
 
 export interface CachedDocument<Value> {
-  /** The document, fetched only if none is known that is young enough to go by. */
+  /** The document. It is fetched only when none is known, or the known one is too old. */
   get(): Promise<Snapshot<Value>>;
-  /** The document, if one is known that is young enough to go by. */
+  /** The known document, unless it is too old. */
   peek(): Snapshot<Value> | undefined;
-  /** The document as it is now. */
+  /** Fetches the document. */
   refetch(): Promise<Snapshot<Value>>;
 }
 
-// A document is renewed in the background after ten minutes. While that fails, the known one serves for six hours:
-// an outage of the key server signs nobody out, and a withdrawn key is not honoured for ever.
+// A document is fetched again in the background after ten minutes. While that fails, the known one serves for six
+// hours: an outage of the key server signs no visitor out, and a withdrawn key does not count for ever.
 const freshMs = 10 * 60_000;
 const usableMs = 6 * 60 * 60_000;
-// After a failure nobody asks for this long, so that an outage costs a request nothing and the server no storm.
+// After a failure the server is left alone for this long: no request waits for it, and no storm delays its recovery.
 const coolDownMs = 5_000;
 
-/** Keeps one document: one fetch at a time, shared by all who wait for it. */
+/** Keeps one document. One fetch runs at a time, and all requests that wait for it share it. */
 export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocument<Value> {
   let known: Snapshot<Value> | undefined;
   let failed: { atMs: number; error: ProviderFailure } | undefined;
   let pending: Promise<Snapshot<Value>> | undefined;
 
   async function fetchNow(): Promise<Snapshot<Value>> {
-    // The document is as old as the question, not as the answer.
+    // Taken before the fetch: a key that was published during it may be missing from the answer.
     const fetchedAtMs = Date.now();
     try {
       known = { value: await load(), fetchedAtMs };
@@ -56,7 +56,7 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
   function peek(): Snapshot<Value> | undefined {
     const age = known ? Date.now() - known.fetchedAtMs : Infinity;
     if (age > usableMs) return undefined;
-    // Nobody waits for this one; if it fails, the next request finds out what is left.
+    // In the background: the known document still serves when this fails.
     if (age > freshMs) refetch().catch(() => undefined);
     return known;
   }
@@ -69,7 +69,7 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
 }
 
 /**
- * GETs a JSON object. Redirects are refused: whoever can redirect the key set chooses the keys.
+ * GETs a JSON object. Redirects are refused: an attacker who can redirect the key set would choose the keys.
  *
  * @throws {ProviderFailure} or what `fetch` throws
  */

@@ -4,61 +4,85 @@ import { Agent as HttpsAgent } from 'node:https';
 import { parseObject } from '../json.js';
 import type { RetryableReason } from '../session/payload.js';
 import { maxAnswerBytes } from './answer.js';
-import { failureReason, readRetryAfter } from './failure.js';
-import type { TokenRequest } from '../provider/provider.js';
+import { failureReason, readRetryAfter, systemErrorCode } from './failure.js';
 
-/** What a POST to the provider came to. */
+/** A POST to the provider. `body` and `headers` hold the client's credentials and tokens: never log one. */
+export interface TokenRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** What a POST to the provider brought. */
 export type Answer =
   | {
       readonly kind: 'answered';
       readonly status: number;
-      /** The JSON object in the body; empty when the body is none, whatever the status. */
+      /** The JSON object in the body; empty when the body is anything else, whatever the status. */
       readonly body: Readonly<Record<string, unknown>>;
       readonly retryAfterSeconds: number | undefined;
     }
-  | { readonly kind: 'unanswered'; readonly reason: RetryableReason };
+  | {
+      readonly kind: 'unanswered';
+      readonly reason: RetryableReason;
+      /** The system's code for the failure, such as `ECONNREFUSED`, where there is one. */
+      readonly error?: string | undefined;
+    };
 
 export interface SendOptions {
-  /** The longest the whole may take, retries included. */
+  /** The longest that the request may take, retries included. */
   readonly budgetMs: number;
   /**
-   * Whether the request may be sent again after bytes have left. A refresh token is single-use: where its replay is
-   * an attack, only a connection that was never made may be tried again.
+   * Whether the request may be sent again after bytes have left. Where the provider takes a refresh token that comes
+   * twice for a theft, only a connection that was never made may be tried again.
    */
   readonly mayRepeat: boolean;
 }
 
-// To one provider at a time: an outage or a storm must not open thousands. The wait for one of them counts against the
-// budget only, because got measures the time to connect and to answer from when there is a socket.
+// For each provider: an outage or a storm must not open thousands of connections. A request that waits for one spends
+// its budget only, because got's other time-outs begin with the socket.
 const maxSockets = 128;
 
-// One that nobody uses is closed after as long as Node's own agent keeps it.
+// An idle connection is closed after as long as Node's own agent keeps it.
 const kept = { keepAlive: true, timeout: 5_000, maxSockets };
 const keptConnections = { http: new HttpAgent(kept), https: new HttpsAgent(kept) };
-// A connection kept alive may break just as it is used again, which cannot be told from one that broke after the token
-// was read. Where that could not be repeated, each request has a connection of its own: by `Connection: close`, for
-// Node hands a connection on to whoever waits for one also where it keeps none.
+// A kept connection may break just as it is used again. That looks like one that broke after the token was read, and
+// could not be repeated. So a single-use token gets a connection of its own. `Connection: close` is needed as well:
+// Node hands a connection on to a waiting request even where it keeps none.
 const freshConnections = { http: new HttpAgent({ maxSockets }), https: new HttpsAgent({ maxSockets }) };
 
-// Nothing was sent: there was nobody to send it to.
+// With these, no byte was sent.
 const neverConnected = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'];
 const brokeOff = ['ETIMEDOUT', 'ECONNRESET', 'EPIPE'];
-const passing = [408, 429, 500, 502, 503, 504];
+const retryableStatuses = [408, 429, 500, 502, 503, 504];
 
-/** Sends a token request. Never rejects: what can happen on the way is a value. */
+/**
+ * Loads what `send` needs. Without it the first refresh loads it, and its visitor waits.
+ *
+ * @throws when the module cannot be loaded: the installation is broken
+ */
+export async function preload(): Promise<void> {
+  await import('got');
+}
+
+/**
+ * Sends a token request. What happens on the way is a value, never a rejection.
+ *
+ * @throws when the HTTP client cannot be loaded: the installation is broken, and the provider was not asked
+ */
 export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendOptions): Promise<Answer> {
   const deadline = AbortSignal.timeout(budgetMs);
   const deadlineMs = performance.now() + budgetMs;
+  // Outside the `try`: a module that is missing must not be reported as a fault of the provider's set-up.
+  const { got } = await import('got');
   try {
-    // Loaded by the first refresh, not at start-up.
-    const { got } = await import('got');
     const sending = got.post(request.url, {
       headers: mayRepeat ? request.headers : { ...request.headers, connection: 'close' },
       body: request.body,
-      // Judged by status first, then parsed: an HTML error page is a 502, not a parse error.
+      // The status is judged first, then the body is parsed: an HTML error page is a 502, not a parse error.
       responseType: 'text',
       throwHttpErrors: false,
-      // The body holds the client's secret. It goes where it was addressed to, and nowhere else.
+      // The body holds the client's secret. A redirect would send it to another address.
       followRedirect: false,
       agent: mayRepeat ? keptConnections : freshConnections,
       signal: deadline,
@@ -66,21 +90,21 @@ export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendO
       retry: {
         limit: 2,
         methods: ['POST'],
-        statusCodes: mayRepeat ? passing : [],
+        statusCodes: mayRepeat ? retryableStatuses : [],
         errorCodes: mayRepeat ? [...neverConnected, ...brokeOff] : neverConnected,
-        // Longer waits are for the visitor's next request, not for this one.
+        // A longer wait is left to the visitor's next request.
         maxRetryAfter: 2_000,
         enforceRetryRules: true,
         calculateDelay: ({ error: { response }, attemptCount }) => {
           const askedSeconds = readRetryAfter(response?.headers['retry-after'], Date.now()) ?? 0;
           const delayMs = Math.max(askedSeconds * 1000, 100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2));
-          // Half of what is left is for the answer. An answer that we have says more than a time-out on the way to
-          // another: a 429 says when to come back.
+          // A retry may spend at most half of the remaining budget on waiting. Otherwise the answer that we have is
+          // worth more than a time-out: a 429 says when to come back.
           return delayMs < (deadlineMs - performance.now()) / 2 ? delayMs : 0;
         },
       },
     });
-    // Counted as it is unpacked.
+    // Counts decompressed bytes: a small answer may unpack into a large one.
     void sending.on('downloadProgress', ({ transferred }) => {
       if (transferred > maxAnswerBytes) sending.cancel();
     });
@@ -93,6 +117,7 @@ export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendO
     };
   } catch (error) {
     if ((error as Error).name === 'CancelError') return { kind: 'unanswered', reason: 'server_error' };
-    return { kind: 'unanswered', reason: deadline.aborted ? 'timeout' : failureReason(error) };
+    const reason = deadline.aborted ? 'timeout' : failureReason(error);
+    return { kind: 'unanswered', reason, error: systemErrorCode(error) };
   }
 }

@@ -94,7 +94,7 @@ const spokenFor = [
 
 describe('an option that cannot be', () => {
   it.each<[string, unknown[]]>([
-    ['provider', [undefined, null, 'workos', {}, workos, { accessTokenRules: true }]],
+    ['provider', [undefined, null, 'workos', {}, workos, { accessToken: true }]],
     ['password', [undefined, null, '', 'too short', {}, { 1: 'too short' }, 12]],
     ['required', [null, 'yes', 1, []]],
     ['property', [null, '', 1, Symbol('session')]],
@@ -434,23 +434,42 @@ describe('a cookie without Secure', () => {
 
 describe('a provider that is not whole', () => {
   const whole: Provider = { ...provider };
-  const members = Object.keys(whole).filter(
-    (name) => !['problems', 'revocationRequest', 'camelCaseUser'].includes(name),
+  const optionalMembers = ['problems', 'sealsUserInCamelCase', 'organizationOf', 'logoutUrl', 'revocationRequest'];
+  const members = Object.keys(whole).filter((name) => !optionalMembers.includes(name));
+  const messageOf = (changes: object) => {
+    const problems = errorOf({ ...good, provider: { ...whole, ...changes } })?.problems ?? [];
+    expect(problems.map(({ path }) => path)).toEqual(['provider']);
+    return problems[0]!.message.slice(problems[0]!.message.indexOf('Provider.'));
+  };
+
+  it.each(members)('is refused at the start, and only the missing member is named: %s', (name) => {
+    const message = messageOf({ [name]: undefined });
+    expect(members.filter((each) => new RegExp(`\\b${each}\\b`).test(message))).toEqual([name]);
+  });
+
+  it('is refused with all missing methods named at once', () => {
+    const message = messageOf({ readSignIn: undefined, readRefresh: 'readRefresh' });
+    expect(message).toBe('Provider. It must have these as methods: readSignIn, readRefresh.');
+  });
+
+  it.each(['Single-Use', 'strict', 'idempotent', 'Reusable', '', true, null])(
+    'is refused when its refreshTokens is neither of the two values: %j',
+    (refreshTokens) => {
+      expect(messageOf({ refreshTokens })).toMatch(/"refreshTokens".*must be one of: single-use, reusable\.$/);
+    },
   );
 
-  it.each(members)('is refused while the app starts, not when a visitor comes: without %s', (name) => {
-    const paths = pathsOf({ ...good, provider: { ...whole, [name]: undefined } });
-    expect(paths.map((path) => path.split('.')[0])).toEqual(['provider']);
+  it('is accepted without its optional members', () => {
+    const none = Object.fromEntries(optionalMembers.map((name) => [name, undefined]));
+    expect(pathsOf({ ...good, provider: { ...whole, ...none } })).toEqual([]);
   });
 
-  it('does without what is optional', () => {
-    expect(
-      pathsOf({
-        ...good,
-        provider: { ...whole, problems: undefined, revocationRequest: undefined, camelCaseUser: undefined },
-      }),
-    ).toEqual([]);
-  });
+  it.each(['organizationOf', 'logoutUrl', 'revocationRequest'])(
+    'is refused when an optional method is not a method: %s',
+    (name) => {
+      expect(messageOf({ [name]: 'https://id.example.com' })).toContain(name);
+    },
+  );
 });
 
 describe('the value of a secret', () => {
@@ -697,9 +716,9 @@ describe('with a provider on the wire', () => {
     const options = workosOptions(server);
     const counting: Provider = {
       ...options.provider,
-      accessTokenRules: () => {
+      accessToken: (token) => {
         asked += 1;
-        return options.provider.accessTokenRules();
+        return options.provider.accessToken(token);
       },
     };
     const askedWith = async (cache: SessionOptions['cache'], seconds = 0) => {

@@ -22,7 +22,9 @@ async function serve(options: Partial<SessionOptions> = {}): Promise<SessionApp>
   return app;
 }
 
-const strict = (): Partial<SessionOptions> => ({ provider: { ...workosOptions(server).provider, reuse: 'strict' } });
+const strict = (): Partial<SessionOptions> => ({
+  provider: { ...workosOptions(server).provider, refreshTokens: 'single-use' },
+});
 
 const faults: [string, Fault, Reason, string][] = [
   ['429 with Retry-After', { ...answers.rateLimited, headers: { 'Retry-After': '7' } }, 'rate_limit_exceeded', '7'],

@@ -40,7 +40,7 @@ afterEach(() => Promise.all(closers.map((close) => close())));
 async function serve(options: Partial<SessionOptions> = {}): Promise<SessionApp> {
   const full = workosOptions(server, options);
   // As strict as the server: an unknown provider is not asked again once the token may have arrived.
-  const app = await serveSessions({ ...full, provider: { ...full.provider, reuse: 'strict' } });
+  const app = await serveSessions({ ...full, provider: { ...full.provider, refreshTokens: 'single-use' } });
   closers.push(() => app.close());
   return app;
 }

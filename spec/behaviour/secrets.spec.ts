@@ -606,7 +606,7 @@ describe('no secret is seen', () => {
     const broken: Partial<SessionOptions>[] = [
       { provider: { ...good, refreshRequest: fail } },
       { provider: { ...good, readRefresh: fail } },
-      { provider: { ...good, accessTokenRules: fail } },
+      { provider: { ...good, accessToken: fail } },
       { provider: { ...good, authorizationUrl: fail } },
       { provider: { ...good, codeRequest: fail } },
       { provider: { ...good, readSignIn: fail } },

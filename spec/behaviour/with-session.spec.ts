@@ -281,16 +281,16 @@ describe('a part of the app’s own that fails', () => {
     }
   });
 
-  it.each<[string, Provider['accessTokenRules']]>([
-    ['throws', fail],
-    ['rejects', () => Promise.reject(new Error('gone'))],
-    ['answers with nothing', () => undefined as never],
-  ])('leaves it open who is there: a provider whose rules nobody knows, because it %s', async (_, accessTokenRules) => {
+  it.each<[string, string, Provider['accessToken']]>([
+    ['throws', 'keys_unavailable', fail],
+    ['rejects', 'keys_unavailable', () => Promise.reject(new Error('gone'))],
+    ['returns undefined', 'provider_misconfigured', () => undefined as never],
+  ])('keeps the cookie when the accessToken method of the provider %s: %s', async (_, reason, accessToken) => {
     const { provider } = workosOptions(server);
-    const app = await serve(framework, { provider: { ...provider, accessTokenRules } });
+    const app = await serve(framework, { provider: { ...provider, accessToken } });
     const { sealed } = await sealedSession(server);
     const page = await createBrowser(app.url).get('/', cookieHeader(sealed));
-    expect(page.json).toMatchObject({ authenticated: false, reason: 'keys_unavailable', retryable: true });
+    expect(page.json).toMatchObject({ authenticated: false, reason, retryable: true });
     expect(page.setCookies).toEqual([]);
   });
 });

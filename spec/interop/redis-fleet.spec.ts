@@ -99,7 +99,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     const manager = (coordinator: Coordinator) =>
       createSessionManager(
         workosOptions(server, {
-          provider: { ...workosOptions(server).provider, reuse: 'strict' },
+          provider: { ...workosOptions(server).provider, refreshTokens: 'single-use' },
           refresh: { coordinator },
         }),
       );

@@ -197,28 +197,25 @@ const cases = sources('ts', {
       name: 'acme',
       id: 'acme client',
       cookieName: '__Host-acme',
-      reuse: 'strict',
-      isOpaque: () => false,
-      accessTokenRules: () => ({
+      refreshTokens: 'single-use',
+      accessToken: () => ({
         keysUrl: 'https://id.example.com/keys',
         algorithms: ['ES256'],
         issuer: ['https://id.example.com'],
         issuedToUs: (claims) => claims.client_id === 'client',
       }),
-      organizationOf: (payload) => payload.organizationId,
       refreshRequest: ({ refreshToken }) => post({ grant_type: 'refresh_token', refresh_token: refreshToken }),
       readRefresh: readTokens,
       terminalReason: (answer) => (answer.error === 'invalid_grant' ? 'invalid_grant' : undefined),
-      authorizationUrl: async ({ state }) => \`https://id.example.com/authorize?state=\${state}\`,
+      authorizationUrl: ({ state }) => \`https://id.example.com/authorize?state=\${state}\`,
       codeRequest: (callback) => post({ grant_type: 'authorization_code', code: callback.get('code') ?? '' }),
       readSignIn: readTokens,
-      logoutUrl: async () => undefined,
     };
     withSession({ provider: acme, password: process.env.PASSWORD });
     // @ts-expect-error TS2322 a word of the provider's own is not a reason
     const prose: Provider = { ...acme, terminalReason: () => 'your_session_is_over' };
-    // @ts-expect-error TS2322 one must say what comes of a token used twice
-    const vague: Provider = { ...acme, reuse: undefined };
+    // @ts-expect-error TS2322 a provider must say whether a refresh token may be sent twice
+    const vague: Provider = { ...acme, refreshTokens: undefined };
   `,
 
   'lets a coordinator and a sealer be written outside the package': `

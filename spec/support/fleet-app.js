@@ -71,7 +71,7 @@ const shared = redisCoordinator({ client, ...coordinator });
 const session = withSession({
   provider: {
     ...workosProvider,
-    reuse: strict ? 'strict' : workosProvider.reuse,
+    refreshTokens: strict ? 'single-use' : workosProvider.refreshTokens,
     refreshRequest: (grant) => {
       report({ type: 'presented' });
       return workosProvider.refreshRequest(grant);

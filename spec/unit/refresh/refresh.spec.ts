@@ -183,7 +183,7 @@ describe('the grant', () => {
     await renew(settings({ coordinator, ...changes }), { accessToken, ...payload, refreshToken });
     return { outcome, refreshToken };
   }
-  const strictly = (): Provider => ({ ...provider, reuse: 'strict' });
+  const strictly = (): Provider => ({ ...provider, refreshTokens: 'single-use' });
 
   it('asks for the organization, and brings what is to be sealed, sealed, and the name of the next token', async () => {
     const shape = (payload: SessionPayload) => ({ ...payload, usedAt: 1 });

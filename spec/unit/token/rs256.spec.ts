@@ -152,8 +152,7 @@ describe('the whole check of an access token', () => {
 
   const provider = (audience: string[] | undefined, algorithms: string[]) =>
     ({
-      isOpaque: () => false,
-      accessTokenRules: () =>
+      accessToken: () =>
         Promise.resolve({
           keysUrl: server.url,
           algorithms,

@@ -75,7 +75,7 @@ describe('the reason of a failure', () => {
   });
 
   it('is what a ProviderFailure says', () => {
-    expect(failureReason(new ProviderFailure('rate_limit_exceeded', 'for people', 3))).toBe('rate_limit_exceeded');
+    expect(failureReason(new ProviderFailure('rate_limit_exceeded', 'for people'))).toBe('rate_limit_exceeded');
     expect(failureReason(new Error('for people', { cause: new ProviderFailure('server_error', '') }))).toBe(
       'server_error',
     );
