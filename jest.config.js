@@ -16,6 +16,7 @@ export default {
   moduleNameMapper: {
     '^express-sealed-session$': '<rootDir>/lib/index.ts',
     '^express-sealed-session/redis$': '<rootDir>/lib/redis.ts',
+    '^express-sealed-session/testing$': '<rootDir>/lib/testing.ts',
     // TypeScript's imports name the compiled file; Jest runs the source.
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

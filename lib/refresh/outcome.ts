@@ -18,8 +18,7 @@ export interface Terminal {
 
 export type Judgement = { readonly kind: 'tokens'; readonly tokens: TokenSet } | Terminal | Transient;
 
-// A provider object written in JavaScript may return any value here, such as the promise of an `async` method. Only
-// these may end a session.
+// A provider object written in JavaScript may return any value. Only these may end a session.
 const terminalReasons: Readonly<Record<TerminalReason, true>> = {
   invalid_grant: true,
   sso_required: true,
@@ -45,7 +44,8 @@ export async function judge(answer: Answer, provider: Provider, previous: Sessio
       : { kind: 'transient', reason: 'server_error', retryAfterSeconds };
   }
   // 401 is about our credentials, not about the visitor's session: a wrong API key must not sign everybody out.
-  const reason = status >= 400 && status !== 401 ? provider.terminalReason(body) : undefined;
+  // Awaited for an `async` method: a rejection that is not handled ends the process.
+  const reason = status >= 400 && status !== 401 ? await Promise.resolve(provider.terminalReason(body)) : undefined;
   return reason !== undefined && Object.hasOwn(terminalReasons, reason)
     ? { kind: 'terminal', reason }
     : { kind: 'transient', reason: 'provider_misconfigured', retryAfterSeconds };

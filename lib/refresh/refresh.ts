@@ -50,7 +50,12 @@ export async function renew(
   request: RenewalRequest = {},
 ): Promise<Renewal> {
   const { provider, coordinator, graceMs, budgetMs } = settings;
-  const organizationId = request.organizationId ?? organizationOf(provider, payload);
+  let organizationId: string | undefined;
+  try {
+    organizationId = request.organizationId ?? (await organizationOf(provider, payload));
+  } catch (error) {
+    return { kind: 'transient', reason: failureReason(error) };
+  }
   const variant = organizationId ?? '';
   const startedMs = Date.now();
   let current = payload;
@@ -115,8 +120,9 @@ async function runGrant(
   }
 }
 
-function organizationOf(provider: Provider, payload: SessionPayload): string | undefined {
-  return provider.organizationOf ? provider.organizationOf(payload) : payload.organizationId;
+async function organizationOf(provider: Provider, payload: SessionPayload): Promise<string | undefined> {
+  // Awaited for an `async` method: a rejection that is not handled ends the process.
+  return provider.organizationOf ? Promise.resolve(provider.organizationOf(payload)) : payload.organizationId;
 }
 
 /** Waits for `work` no longer than this. The work itself goes on: its result is for whoever comes next. */

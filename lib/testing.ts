@@ -1,0 +1,1 @@
+export { type ProviderAnswers, testProviderConformance } from './testing/provider-conformance.js';
