@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import {
   type AccessTokenRules,
   type Awaitable,
+  createSessionManager,
   getSession,
   type Provider,
   providerFailure,
@@ -316,6 +317,11 @@ describe('a method of a provider', () => {
     await begin();
     expect((await browser.get('/logout')).headers.get('location')).toBe('/');
     expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
+  });
+
+  it('may be missing when it is optional: a session manager without logoutUrl', async () => {
+    const small = { ...provider, logoutUrl: undefined } as unknown as Provider;
+    expect(await createSessionManager({ provider: small, password }).load(undefined).logoutUrl()).toBeUndefined();
   });
 
   it('cannot end a session with anything but a listed reason', async () => {

@@ -52,7 +52,7 @@ describe('the options', () => {
   });
 
   it.each(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'])(
-    'take an asymmetric algorithm: %s',
+    'accept an asymmetric algorithm: %s',
     (algorithm) => {
       expect(pathsOf({ ...options, algorithms: [algorithm] })).toEqual([]);
     },
@@ -71,7 +71,7 @@ describe('the options', () => {
     [''],
     [null],
     [],
-  ])('refuse an algorithm with which the public key would be the secret, or none: %j', (...algorithms) => {
+  ])('refuse algorithms that are symmetric, unknown or "none": %j', (...algorithms) => {
     expect(pathsOf({ ...options, algorithms })).toEqual(['provider.algorithms']);
   });
 
@@ -96,17 +96,17 @@ describe('the options', () => {
     ['issuer.example', ['provider.issuer']],
     ['', ['provider.issuer']],
     [undefined, ['provider.issuer']],
-  ])('take an https URL without a query, and plain http for loopback hosts only: %j', (issuer, paths) => {
+  ])('accept an issuer of https without a query, and of http on loopback hosts only: %j', (issuer, paths) => {
     expect(pathsOf({ ...options, issuer })).toEqual(paths);
   });
 
-  it('are told all together', () => {
+  it('report all problems together', () => {
     expect(pathsOf({})).toEqual(['provider.clientId', 'provider.clientSecret', 'provider.issuer']);
   });
 });
 
 describe('the provider', () => {
-  it('is known by its issuer and client, assumes the worst about replays, and cannot be changed', () => {
+  it('has an id of its issuer and client, single-use refresh tokens by default, and is frozen', () => {
     const provider = oidc(options);
     expect(provider).toMatchObject({
       name: 'oidc',
@@ -124,7 +124,7 @@ describe('the provider', () => {
     expect(Object.isFrozen(provider)).toBe(true);
   });
 
-  it('keeps the secret out of JSON and of what is logged', () => {
+  it('shows its secret neither as JSON nor when it is logged', () => {
     const provider = oidc(options);
     expect(inspect(provider, { depth: Infinity, showHidden: true }) + JSON.stringify(provider)).not.toContain('a2b3c4');
   });
@@ -134,7 +134,7 @@ describe('the provider', () => {
     ['auto', { 'a.b.c': false, opaque: true }],
     ['jwt', { 'a.b.c': false, opaque: false, '': false }],
     ['opaque', { 'a.b.c': true, opaque: true }],
-  ])('takes access tokens for opaque with %s', async (accessToken, expected) => {
+  ])('decides by the option accessToken which tokens are opaque: %s', async (accessToken, expected) => {
     // A JWT needs the metadata, which this issuer does not have: so whatever is not opaque rejects.
     const provider = oidc({ ...options, issuer: 'http://127.0.0.1:9', accessToken });
     for (const [token, opaque] of Object.entries(expected)) {
@@ -154,7 +154,7 @@ describe('the provider', () => {
     [undefined, { error: 'sso_required' }],
     [undefined, { code: 'invalid_grant' }],
     [undefined, { error: ['invalid_grant'] }],
-  ])('ends a session with %s in %j', (reason, answer) => {
+  ])('finds the terminal reason %s in %j', (reason, answer) => {
     expect(oidc(options).terminalReason(answer)).toBe(reason);
   });
 });
@@ -186,12 +186,12 @@ describe('with the metadata of an issuer', () => {
     return oidc({ ...options, issuer: issuer.url, ...more });
   }
 
-  it('takes that issuer alone', async () => {
+  it('accepts tokens of that issuer only', async () => {
     const rules = await rulesOf(provide());
     expect(rules).toMatchObject({ issuer: [issuer.url], keysUrl: `${issuer.url}/jwks` });
   });
 
-  it('does not take the metadata of another', async () => {
+  it('refuses the metadata of another issuer', async () => {
     const provider = provide({}, { issuer: 'https://evil.example' });
     await expect(rulesOf(provider)).rejects.toBeInstanceOf(Error);
     await expect(provider.refreshRequest({ refreshToken: 'rt_1' })).rejects.toBeInstanceOf(Error);
@@ -205,12 +205,12 @@ describe('with the metadata of an issuer', () => {
     ],
     [['HS256', 'none', 'ES256', 'RSA-OAEP'], ['ES256']],
     [['HS256', 'none'], ['RS256']],
-  ])('takes the asymmetric algorithms of %j', async (named, algorithms) => {
+  ])('uses the asymmetric algorithms among %j', async (named, algorithms) => {
     const rules = await rulesOf(provide({}, { id_token_signing_alg_values_supported: named }));
     expect(rules.algorithms).toEqual(algorithms);
   });
 
-  it('takes the algorithms of the options instead', async () => {
+  it('uses the algorithms of the options where they are given', async () => {
     const algorithms = ['PS256'];
     const provider = provide({ algorithms }, { id_token_signing_alg_values_supported: ['RS256'] });
     algorithms.push('HS256');
@@ -223,11 +223,11 @@ describe('with the metadata of an issuer', () => {
     [{ audience: ['api', 'other'] }, ['api', 'other']],
     [{ resource: 'https://api.example' }, ['https://api.example']],
     [{ resource: 'https://api.example', audience: 'api' }, ['api']],
-  ])('demands an audience as the options say: %j', async (more, audience) => {
+  ])('demands the audience of the options: %j', async (more, audience) => {
     expect((await rulesOf(provide(more))).audience).toEqual(audience);
   });
 
-  it('demands the audience of the start, whatever becomes of the list', async () => {
+  it('demands the audience as it was at the start when the list changes later', async () => {
     const audience = ['api'];
     const provider = provide({ audience });
     audience.push('other');
@@ -250,10 +250,13 @@ describe('with the metadata of an issuer', () => {
     [false, false, { client_id: 'client_02', azp: 'client_01' }],
     [false, true, { client_id: ['client_01'] }],
     [false, true, { aud: { client_01: true } }],
-  ])('takes a token for ours: %s, or %s with an audience: %j', async (without, withAudience, claims) => {
-    expect((await rulesOf(provide())).issuedToUs!(claims)).toBe(without);
-    expect((await rulesOf(provide({ audience: 'api' }))).issuedToUs!(claims)).toBe(withAudience);
-  });
+  ])(
+    'accepts a token as issued to us: %s without an audience, %s with one: %j',
+    async (without, withAudience, claims) => {
+      expect((await rulesOf(provide())).issuedToUs!(claims)).toBe(without);
+      expect((await rulesOf(provide({ audience: 'api' }))).issuedToUs!(claims)).toBe(withAudience);
+    },
+  );
 
   const ways: [keyof Provider, (provider: Provider) => Promise<unknown>, string][] = [
     ['accessToken', async (provider) => rulesOf(provider), 'jwks_uri'],
@@ -273,7 +276,7 @@ describe('with the metadata of an issuer', () => {
     codeChallenge: pkceChallenge('v'.repeat(43)),
   };
 
-  it.each(ways)('goes to no endpoint over plain http: %s', async (_, ask, name) => {
+  it.each(ways)('refuses an endpoint that is not https: %s', async (_, ask, name) => {
     await expect(ask(provide())).resolves.toBeDefined();
     for (const url of ['http://issuer.example/x', 'http://localhost.evil.example/x', undefined, 'javascript:x', '/x']) {
       await expect(ask(provide({}, { [name]: url }))).rejects.toMatchObject({ reason: 'provider_misconfigured' });
@@ -281,7 +284,7 @@ describe('with the metadata of an issuer', () => {
   });
 
   // RFC 6749, sections 3.1 and 3.2: an endpoint may have a query.
-  it.each(ways)('goes to an endpoint with a query: %s', async (_, ask, name) => {
+  it.each(ways)('accepts an endpoint with a query: %s', async (_, ask, name) => {
     await expect(ask(provide({}, { [name]: `${issuer.url}/endpoint?tenant=a` }))).resolves.toBeDefined();
     const { url } = await provide({}, { token_endpoint: `${issuer.url}/token?tenant=a` }).refreshRequest({
       refreshToken: 'rt_1',
@@ -289,7 +292,7 @@ describe('with the metadata of an issuer', () => {
     expect(url).toBe(`${issuer.url}/token?tenant=a`);
   });
 
-  it('reads no more of the metadata than metadata has', async () => {
+  it('does not read metadata beyond 1 MiB', async () => {
     const endless = await listen((_req, res) => {
       pour(res.writeHead(200, { 'Content-Type': 'application/json' }));
     });
@@ -298,11 +301,14 @@ describe('with the metadata of an issuer', () => {
     await endless.close();
   });
 
-  it.each([['http://issuer.example/x'], [undefined]])('has nowhere to sign out and revoke at %s', async (url) => {
-    const provider = provide({}, { end_session_endpoint: url, revocation_endpoint: url });
-    expect(await provider.logoutUrl!({ sessionId: undefined, returnTo: undefined })).toBeUndefined();
-    expect(await provider.revocationRequest!({ refreshToken: 'rt_1' })).toBeUndefined();
-  });
+  it.each([['http://issuer.example/x'], [undefined]])(
+    'neither signs out nor revokes at the endpoint %s',
+    async (url) => {
+      const provider = provide({}, { end_session_endpoint: url, revocation_endpoint: url });
+      expect(await provider.logoutUrl!({ sessionId: undefined, returnTo: undefined })).toBeUndefined();
+      expect(await provider.revocationRequest!({ refreshToken: 'rt_1' })).toBeUndefined();
+    },
+  );
 
   /** What is in an `Authorization: Basic` header, whose two parts are encoded as in a form (RFC 6749 section 2.3.1). */
   const decodeBasic = (header = '') => {
@@ -317,7 +323,7 @@ describe('with the metadata of an issuer', () => {
     ['with both', ['client_secret_post', 'client_secret_basic'], basic, null],
     ['with the body alone', ['client_secret_post'], [''], 'cs_a2b3c4'],
     ['with what we do not know', ['tls_client_auth'], basic, null],
-  ])('proves itself as the issuer asks: %s', async (_, supported, authorization, inBody) => {
+  ])('authenticates the client as the metadata asks: %s', async (_, supported, authorization, inBody) => {
     const provider = provide({}, { token_endpoint_auth_methods_supported: supported });
     const { url, headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1' });
     expect(url).toBe(`${issuer.url}/token`);
@@ -325,7 +331,7 @@ describe('with the metadata of an issuer', () => {
     expect(new URLSearchParams(body).get('client_secret')).toBe(inBody);
   });
 
-  it('proves itself in another way when the options have one', async () => {
+  it('authenticates the client as the options say', async () => {
     const provider = provide({ clientSecret: undefined, clientAuthentication: None() });
     const { headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1' });
     expect(headers.authorization).toBeUndefined();
@@ -360,7 +366,7 @@ describe('with the metadata of an issuer', () => {
     });
   });
 
-  it('begins a sign-in with a challenge for which only we have the verifier', async () => {
+  it('begins a sign-in with state, nonce and the PKCE challenge', async () => {
     const url = new URL(await provide().authorizationUrl(request));
     expect(url.origin + url.pathname).toBe(`${issuer.url}/authorize`);
     expect(Object.fromEntries(url.searchParams)).toEqual({
@@ -402,7 +408,7 @@ describe('with the metadata of an issuer', () => {
         client_id: 'client_01',
       },
     ],
-  ])('lets the options say %s', async (_, more, parameters) => {
+  ])('lets the options set %s', async (_, more, parameters) => {
     const { searchParams } = new URL(await provide(more).authorizationUrl(request));
     expect(Object.fromEntries(Object.keys(parameters).map((name) => [name, searchParams.get(name)]))).toEqual(
       parameters,
@@ -414,7 +420,7 @@ describe('with the metadata of an issuer', () => {
     ['without a state', { code: 'code_01' }],
     ['of another issuer', { code: 'code_01', state: 'state', iss: 'https://evil.example' }],
     ['of a failure', { error: 'access_denied', state: 'state' }],
-  ])('sends no code %s', async (_, parameters) => {
+  ])('refuses the callback %s', async (_, parameters) => {
     await expect(provide().codeRequest(new URLSearchParams(parameters), request)).rejects.toBeInstanceOf(Error);
   });
 
@@ -457,7 +463,7 @@ describe('with the metadata of an issuer', () => {
       expect(await read(answer)).toEqual(tokens);
     });
 
-    it('brings the user anew, without what an ID token says of itself', async () => {
+    it('brings the user of its ID token, without the protocol claims', async () => {
       const claims = {
         iss: issuer.url,
         aud: ['client_01'],
@@ -473,7 +479,7 @@ describe('with the metadata of an issuer', () => {
 
     it.each<[string, object]>([
       ['another person', { sub: 'user_02' }],
-      ['nobody', { sub: undefined }],
+      ['no person', { sub: undefined }],
       ['another issuer', { iss: 'https://evil.example' }],
       ['another client', { aud: 'client_02' }],
       ['no client', { aud: undefined }],
@@ -484,7 +490,7 @@ describe('with the metadata of an issuer', () => {
       });
     });
 
-    it('is refused when its ID token is none', async () => {
+    it('is refused when its ID token is not a JWT', async () => {
       await expect(read({ access_token: 'a.b.c', id_token: 'garbage' })).rejects.toBeInstanceOf(Error);
     });
   });

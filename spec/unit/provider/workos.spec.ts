@@ -52,7 +52,7 @@ describe('the options', () => {
     expect(pathsOf(given)).toEqual(paths);
   });
 
-  it('never make it throw, and are reported by withSession', () => {
+  it('never make workos() throw, and are reported by withSession', () => {
     const bad = workos({ clientId: undefined, apiKey: undefined });
     expect(() => withSession({ provider: bad, password: 'p'.repeat(32) })).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_CONFIG', problems: bad.problems }),
@@ -67,7 +67,7 @@ describe('the options', () => {
     'http://127.8.9.1',
     'http://[::1]:3000',
     'http://LOCALHOST',
-  ])('take the base URL %s', (baseUrl) => {
+  ])('accept the base URL %s', (baseUrl) => {
     expect(pathsOf({ ...options, baseUrl })).toEqual([]);
   });
 
@@ -103,13 +103,13 @@ describe('the options', () => {
     expect(pathsOf({ ...options, baseUrl })).toEqual(['provider.baseUrl']);
   });
 
-  it('are those of the object itself: what it inherits is refused, not used unseen', () => {
+  it('are refused when they are inherited', () => {
     expect(pathsOf(Object.create(options) as object)).toEqual(['provider.apiKey', 'provider.clientId']);
     const base = Object.create({ baseUrl: 'http://evil.example', issuer: false }) as object;
     expect(pathsOf(Object.assign(base, options))).toEqual(['provider.baseUrl', 'provider.issuer']);
   });
 
-  it('are read once: what becomes of them later has no effect', async () => {
+  it('are read once: a later change has no effect', async () => {
     const issuer = ['https://auth.example.com'];
     const audience = ['api'];
     const given = { ...options, baseUrl: 'https://auth.example.com', issuer, audience };
@@ -131,7 +131,7 @@ describe('the options', () => {
 });
 
 describe('the provider', () => {
-  it('is known by its base URL and client, and cannot be changed', () => {
+  it('has an id of its base URL and client, and is frozen', () => {
     expect(provider).toMatchObject({
       name: 'workos',
       cookieName: 'wos-session',
@@ -148,13 +148,13 @@ describe('the provider', () => {
     expect(Object.isFrozen(provider)).toBe(true);
   });
 
-  it('keeps the key out of JSON and of what is logged', () => {
+  it('shows its key neither as JSON nor when it is logged', () => {
     expect(inspect(provider, { depth: Infinity, showHidden: true }) + JSON.stringify(provider)).not.toContain('a2b3c4');
   });
 });
 
 describe('an access token', () => {
-  it('may come from every issuer that WorkOS mints, and from no other', async () => {
+  it('may have each issuer that WorkOS uses, and no other', async () => {
     const { issuer, keysUrl, algorithms, audience } = await rulesOf(provider);
     expect([...issuer].sort()).toEqual([
       'https://api.workos.com',
@@ -168,7 +168,7 @@ describe('an access token', () => {
     expect(audience).toBeUndefined();
   });
 
-  it('may come from the issuers of another base URL, however it is written', async () => {
+  it('may have the issuers of another base URL, in any spelling', async () => {
     for (const baseUrl of [
       'https://auth.example.com',
       'https://auth.example.com/',
@@ -182,7 +182,7 @@ describe('an access token', () => {
     }
   });
 
-  it('is looked up below the path of a base URL that has one', async () => {
+  it('is checked with the keys below the path of the base URL', async () => {
     const made = workos({ ...options, baseUrl: 'https://gateway.example.com/workos/' });
     const { issuer, keysUrl } = await rulesOf(made);
     expect(issuer).toContain('https://gateway.example.com/workos/user_management/client_01');
@@ -197,7 +197,7 @@ describe('an access token', () => {
       ['https://a.example', 'https://b.example'],
       ['https://a.example', 'https://b.example'],
     ],
-  ])('may come from no one but %j when the options say so', async (issuer, expected) => {
+  ])('may have only the issuer %j of the options', async (issuer, expected) => {
     expect((await rulesOf(workos({ ...options, issuer }))).issuer).toEqual(expected);
   });
 
@@ -207,7 +207,7 @@ describe('an access token', () => {
       ['api', 'other'],
       ['api', 'other'],
     ],
-  ])('is for %j when the options say so', async (audience, expected) => {
+  ])('must have the audience %j of the options', async (audience, expected) => {
     expect((await rulesOf(workos({ ...options, audience }))).audience).toEqual(expected);
   });
 
@@ -223,7 +223,7 @@ describe('an access token', () => {
     expect((await rulesOf(provider)).issuedToUs!(claims)).toBe(expected);
   });
 
-  it('is never opaque: one that cannot be verified is not believed', async () => {
+  it('is never opaque', async () => {
     for (const token of ['', 'opaque', 'a.b.c']) expect(await provider.accessToken(token)).not.toBe('opaque');
   });
 });
@@ -248,13 +248,13 @@ describe('the end of a session', () => {
     [undefined, { error: { code: 'invalid_grant' } }],
     [undefined, { error: 400, code: null }],
     [undefined, { error: 'session_revoked' }],
-  ])('is %s in %j', (reason, answer) => {
+  ])('has the reason %s in %j', (reason, answer) => {
     expect(provider.terminalReason(answer)).toBe(reason);
   });
 });
 
 describe('a refresh', () => {
-  it('sends the grant, the client and its key, and nothing else', async () => {
+  it('sends the grant, the client and its key only', async () => {
     const { url, headers, body } = await provider.refreshRequest({ refreshToken: 'rt_1', organizationId: undefined });
     expect(url).toBe('https://api.workos.com/user_management/authenticate');
     expect(headers).toEqual({
@@ -289,7 +289,7 @@ describe('a refresh', () => {
     [undefined, { accessToken: jwt({ org_id: ['org_02'] }) }],
     [undefined, { accessToken: 'not.a.token' }],
     [undefined, { accessToken: '' }],
-  ])('stays in %s', (organizationId, payload) => {
+  ])('stays in the organization %s', (organizationId, payload) => {
     expect(provider.organizationOf!({ accessToken: jwt({}), ...payload })).toBe(organizationId);
   });
 
@@ -297,7 +297,7 @@ describe('a refresh', () => {
   const read = (answer: object, before: SessionPayload = previous) =>
     provider.readRefresh(answer as Record<string, unknown>, before);
 
-  it('reads the answer, the user under the names of the JavaScript packages', async () => {
+  it('reads the answer, with the user in camelCase', async () => {
     const tokens = await read({
       access_token: 'at_2',
       refresh_token: 'rt_2',
@@ -324,7 +324,7 @@ describe('a refresh', () => {
   });
 
   it.each([{}, { access_token: '' }, { access_token: null }, { access_token: 1 }, { refresh_token: 'rt_2' }])(
-    'does not take half an answer: %j',
+    'reads half an answer as undefined: %j',
     async (answer) => {
       expect(await read(answer)).toBeUndefined();
     },
@@ -336,7 +336,7 @@ describe('a refresh', () => {
     ['a user that is a list', { user: ['user_01'] }],
     ['an impersonator without an address', { impersonator: { reason: 'support' } }],
     ['numbers where strings are due', { organization_id: 1, refresh_token: 2, authentication_method: 3 }],
-  ])('leaves out what is not as it should be: %s', async (_, answer) => {
+  ])('leaves out a field of the wrong type: %s', async (_, answer) => {
     expect(await read({ access_token: 'at_2', ...answer })).toEqual({ accessToken: 'at_2' });
   });
 
@@ -365,7 +365,7 @@ describe('a sign-in', () => {
     codeChallenge: pkceChallenge('v'.repeat(43)),
   };
 
-  it('begins at WorkOS, with a challenge for which only we have the verifier', async () => {
+  it('begins at WorkOS with the state and the PKCE challenge', async () => {
     const url = new URL(await provider.authorizationUrl(request));
     expect(url.origin + url.pathname).toBe('https://api.workos.com/user_management/authorize');
     expect(Object.fromEntries(url.searchParams)).toEqual({
@@ -380,7 +380,7 @@ describe('a sign-in', () => {
     expect(url.href).not.toContain(options.apiKey);
   });
 
-  it('exchanges the code, and nothing else of what came back', async () => {
+  it('exchanges the code, and sends no other parameter of the callback', async () => {
     const callback = new URLSearchParams({ code: 'code_01', state: 'x', client_id: 'evil', grant_type: 'password' });
     expect(await bodyOf(provider.codeRequest(callback, request))).toEqual({
       client_id: 'client_01',

@@ -47,8 +47,8 @@ const claims = { iss: 'https://issuer.example', sub: 'user_01', exp: 2_000_000_0
 /** JSON with a byte in it that is no letter. */
 const notUtf8 = (value: object) => Buffer.from(JSON.stringify({ ...value, note: '\u00ff' }), 'latin1');
 
-describe('the claims of a token', () => {
-  it('are those that jose finds', async () => {
+describe('signedClaims()', () => {
+  it('finds the same claims as jose', async () => {
     await fc.assert(
       fc.asyncProperty(fc.dictionary(fc.string(), fc.jsonValue()), async (more) => {
         const token = signed(header, { ...more, ...claims, nbf: undefined, iat: undefined });
@@ -59,7 +59,7 @@ describe('the claims of a token', () => {
     );
   });
 
-  it('are not found where jose refuses the token, changed anywhere', async () => {
+  it('finds no claims in a token that was changed anywhere, as jose does', async () => {
     const token = signed(header, claims);
     await fc.assert(
       fc.asyncProperty(
@@ -99,12 +99,12 @@ describe('the claims of a token', () => {
     ['claims that are no JSON', signed(header, '{"iss":')],
     ['nothing at all', ''],
     ['three empty parts', '..'],
-  ])('are left to jose with %s', (_, token) => {
+  ])('leaves a token to jose when it has %s', (_, token) => {
     expect(signedClaims(token, keyOf)).toBeUndefined();
   });
 });
 
-describe('a key', () => {
+describe('rsaKeys()', () => {
   const { kty, n, e } = jwk;
   const small = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' });
   const elliptic = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
@@ -121,11 +121,11 @@ describe('a key', () => {
     ['has no modulus', [{ kty, e, kid: 'one' }]],
     ['has a modulus that is none', [{ kty, n: '', e, kid: 'one' }]],
     ['is no object', [null, 'one', 1]],
-  ])('is left to jose when it %s', (_, published) => {
+  ])('leaves a key to jose when it %s', (_, published) => {
     expect([...rsaKeys(published)]).toEqual([]);
   });
 
-  it('is known by its id beside others, and without its optional fields', () => {
+  it('finds a key by its id, with and without its optional fields', () => {
     const found = rsaKeys([
       { ...elliptic, kid: 'curve' },
       { kty, n, e, kid: 'one' },
@@ -134,7 +134,7 @@ describe('a key', () => {
     expect([...found.keys()]).toEqual(['one']);
   });
 
-  it('is the public part also where somebody has published the private one', () => {
+  it('takes the public part of a private key that was published by mistake', () => {
     const [key] = rsaKeys([{ ...pair.privateKey.export({ format: 'jwk' }), kid: 'one' }]).values();
     expect(key?.type).toBe('public');
     expect(
@@ -143,7 +143,7 @@ describe('a key', () => {
   });
 });
 
-describe('the whole check of an access token', () => {
+describe('checkAccessToken()', () => {
   let server: Listening;
   beforeAll(async () => {
     server = await listen((_, res) => res.end(JSON.stringify({ keys: [jwk] })));
@@ -162,7 +162,7 @@ describe('the whole check of an access token', () => {
         }),
     }) as unknown as Provider;
 
-  it('does without WebCrypto for an ordinary token, once the keys are known', async () => {
+  it('checks an ordinary token without WebCrypto, once the keys are known', async () => {
     const [anyone, api] = [provider(undefined, ['ES256', 'RS256']), provider(['other', 'api'], ['RS256'])];
     const now = Math.floor(Date.now() / 1000);
     const good = { ...claims, iat: now, exp: now + 300 };
@@ -185,7 +185,7 @@ describe('the whole check of an access token', () => {
     expect(verify).toHaveBeenCalled();
   });
 
-  it('finds valid what jose finds valid, and nothing else', async () => {
+  it('accepts the tokens that jose accepts, and no others', async () => {
     const providers = new Map(
       [undefined, ['api'], ['api', 'other']].map((audience) => [audience, provider(audience, ['RS256'])]),
     );

@@ -20,7 +20,7 @@ async function documentOf(answer: RequestListener): Promise<unknown> {
 }
 
 describe('a document', () => {
-  it('is a JSON object, in pieces or packed', async () => {
+  it('is read as a JSON object, in chunks or compressed', async () => {
     const text = JSON.stringify({ keys: [], name: 'é'.repeat(70_000) });
     expect(await documentOf((_req, res) => res.writeHead(200, json).end(text))).toEqual(JSON.parse(text));
     await server?.close();
@@ -28,7 +28,7 @@ describe('a document', () => {
     expect(await documentOf((_req, res) => res.writeHead(200, packed).end(gzipSync(text)))).toEqual(JSON.parse(text));
   });
 
-  it.each(['', '[]', 'null', '"text"', '<html>', '{'])('is no other text: %j', async (text) => {
+  it.each(['', '[]', 'null', '"text"', '<html>', '{'])('is refused when it is not a JSON object: %j', async (text) => {
     expect(await documentOf((_req, res) => res.writeHead(200, json).end(text))).toBe('server_error');
   });
 
@@ -38,12 +38,12 @@ describe('a document', () => {
     [408, 'server_error'],
     [429, 'server_error'],
     [500, 'server_error'],
-  ])('is not there with the status %i: %s', async (status, reason) => {
+  ])('with status %i fails as %s', async (status, reason) => {
     const headers = { ...json, location: '/elsewhere' };
     expect(await documentOf((_req, res) => res.writeHead(status, headers).end('{}'))).toBe(reason);
   });
 
-  it('is not read without end', async () => {
+  it('is not read beyond 1 MiB', async () => {
     expect(
       await documentOf((_req, res) => {
         pour(res.writeHead(200, json));
@@ -51,7 +51,7 @@ describe('a document', () => {
     ).toBe('server_error');
   });
 
-  it('is not unpacked without end', async () => {
+  it('is not decompressed beyond 1 MiB', async () => {
     const bomb = gzipSync(Buffer.alloc(20_000_000, ' '));
     const packed = { ...json, 'Content-Encoding': 'gzip' };
     expect(await documentOf((_req, res) => res.writeHead(200, packed).end(bomb))).toBe('server_error');

@@ -1,7 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
-import { failureReason, ProviderFailure, readRetryAfter } from '../../../lib/wire/failure.js';
+import {
+  failureReason,
+  isProviderFailure,
+  ProviderFailure,
+  providerFailure,
+  readRetryAfter,
+  systemErrorCode,
+} from '../../../lib/wire/failure.js';
 import { isRetryable, type Reason } from '../../../lib/session/payload.js';
 import { runs } from '../../support/fuzz.js';
 
@@ -74,6 +81,27 @@ describe('the reason of a failure', () => {
     for (const failure of failures) expect([failure, failureReason(failure)]).toEqual([failure, reason]);
   });
 
+  it('is the reason of a failure from another copy of the package, known by its name', () => {
+    const foreign = Object.assign(new Error('for people'), { name: 'ProviderFailure', reason: 'timeout' });
+    expect([isProviderFailure(foreign), foreign instanceof ProviderFailure]).toEqual([true, false]);
+    expect(failureReason(foreign)).toBe('timeout');
+  });
+
+  it.each(['invalid_grant', 'toString', '', undefined, 42])(
+    'is provider_misconfigured when a failure has a reason that is not retryable: %j',
+    (reason) => {
+      const failure = Object.assign(new Error('for people'), { name: 'ProviderFailure', reason });
+      expect(failureReason(failure)).toBe('provider_misconfigured');
+    },
+  );
+
+  it('is what providerFailure() was given, with a message for operators', () => {
+    const failure = providerFailure('rate_limit_exceeded');
+    expect(failure).toMatchObject({ name: 'ProviderFailure', message: 'The provider cannot tell now.' });
+    expect(failureReason(failure)).toBe('rate_limit_exceeded');
+    expect(providerFailure('timeout', 'Try later.').message).toBe('Try later.');
+  });
+
   it('is what a ProviderFailure says', () => {
     expect(failureReason(new ProviderFailure('rate_limit_exceeded', 'for people'))).toBe('rate_limit_exceeded');
     expect(failureReason(new Error('for people', { cause: new ProviderFailure('server_error', '') }))).toBe(
@@ -90,19 +118,38 @@ describe('the reason of a failure', () => {
     expect(failureReason(coded('ECONNRESET', named('TimeoutError')))).toBe('network_error');
   });
 
-  it('is found without end where the causes go in a circle', () => {
+  it('is found when causes go in a circle', () => {
     const circle: { cause?: unknown } = new Error('for people');
     circle.cause = new Error('for people', { cause: circle });
     expect(failureReason(circle)).toBe('provider_misconfigured');
   });
 
-  it('is one that passes, whatever is thrown', () => {
+  it('is retryable, whatever is thrown', () => {
     fc.assert(
       fc.property(fc.anything(), (thrown) => {
         expect(isRetryable(failureReason(thrown))).toBe(true);
         expect(isRetryable(failureReason(new Error('', { cause: thrown })))).toBe(true);
       }),
     );
+  });
+});
+
+describe('the system error code', () => {
+  it.each([
+    ['ECONNREFUSED', coded('ECONNREFUSED')],
+    ['ENOTFOUND', coded('ERR_GOT_REQUEST_ERROR', coded('ENOTFOUND'))],
+    ['CERT_HAS_EXPIRED', new TypeError('fetch failed', { cause: coded('CERT_HAS_EXPIRED') })],
+    [undefined, coded('ERR_INVALID_URL')],
+    [undefined, coded('ERR_ABORTED')],
+    [undefined, coded('invalid_grant')],
+    [undefined, coded('secret-token')],
+    [undefined, coded(`E${'A'.repeat(100)}`)],
+    [undefined, coded(42)],
+    [undefined, new Error('ECONNREFUSED')],
+    [undefined, 'ECONNREFUSED'],
+    [undefined, undefined],
+  ])('is %s for %p', (code, error) => {
+    expect(systemErrorCode(error)).toBe(code);
   });
 });
 
@@ -128,21 +175,21 @@ describe('Retry-After', () => {
     ['soon', undefined],
     ['NaN', undefined],
     ['Infinity', undefined],
-  ])('%j is %p seconds', (header, seconds) => {
+  ])('of %j is %p seconds', (header, seconds) => {
     expect(read(header)).toBe(seconds);
   });
 
-  // A number from outside that a lenient reader takes for a date of long ago, and so for "at once".
-  it.each(['-5', '1.5', '+5', '5s', '5, 6', '1e3', 'in 10', '10 seconds'])('says nothing usable: %j', (header) => {
+  // A lenient reader takes these for a date of long ago, and so for "at once".
+  it.each(['-5', '1.5', '+5', '5s', '5, 6', '1e3', 'in 10', '10 seconds'])('is undefined for %j', (header) => {
     expect(read(header)).toBeUndefined();
   });
 
-  it('rounds up: nobody comes back too early', () => {
+  it('is rounded up, so that no client comes back too early', () => {
     expect(readRetryAfter('Thu, 01 Jan 2026 00:00:10 GMT', nowMs + 1)).toBe(10);
     expect(readRetryAfter('Thu, 01 Jan 2026 00:00:10 GMT', nowMs - 1)).toBe(11);
   });
 
-  it('is whole seconds from 0 to 300, or nothing, whatever the header', () => {
+  it('is a whole number from 0 to 300 or undefined, whatever the header', () => {
     const dates = fc.date({ noInvalidDate: true }).map((date) => date.toUTCString());
     fc.assert(
       fc.property(fc.oneof(fc.string(), dates, fc.bigInt().map(String), fc.double().map(String)), (header) => {

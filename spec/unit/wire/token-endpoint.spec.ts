@@ -11,7 +11,7 @@ import { pour } from '../../support/endless.js';
 let server: Listening | undefined;
 afterEach(() => server?.close());
 
-/** A token endpoint that answers with `handler`, and how often it was asked. */
+/** A token endpoint that answers with `handler` and counts its requests. */
 async function serve(handler: RequestListener) {
   let requests = 0;
   const listening = await listen((req, res) => {
@@ -33,8 +33,36 @@ const answerWith =
   (_req, res) =>
     res.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);
 
-describe.each([true, false])('an answer larger than any of this kind (mayRepeat: %s)', (mayRepeat) => {
-  it.each([200, 400, 503])('is not read without end: %i', async (status) => {
+describe.each([true, false])('a connection that fails (mayRepeat: %s)', (mayRepeat) => {
+  it('is reported with the code of the system when it is refused', async () => {
+    const { url, close } = await listen(() => undefined);
+    await close();
+    const answer = await send({ url, headers: {}, body: '' }, { budgetMs: 5_000, mayRepeat });
+    expect(answer).toEqual({ kind: 'unanswered', reason: 'network_error', error: 'ECONNREFUSED' });
+  });
+
+  it('is reported with the code of the system when it is reset', async () => {
+    const endpoint = await serve((req) => req.socket.destroy());
+    expect(await endpoint.ask(mayRepeat)).toEqual({
+      kind: 'unanswered',
+      reason: 'network_error',
+      error: 'ECONNRESET',
+    });
+  });
+
+  it('has no code when the budget ends first', async () => {
+    const endpoint = await serve(() => undefined);
+    expect(await endpoint.ask(mayRepeat, 200)).toEqual({ kind: 'unanswered', reason: 'timeout', error: undefined });
+  });
+
+  it('has no code when the URL is wrong', async () => {
+    const answer = await send({ url: '/token', headers: {}, body: '' }, { budgetMs: 1_000, mayRepeat });
+    expect(answer).toEqual({ kind: 'unanswered', reason: 'provider_misconfigured', error: undefined });
+  });
+});
+
+describe.each([true, false])('an answer larger than 1 MiB (mayRepeat: %s)', (mayRepeat) => {
+  it.each([200, 400, 503])('is not read to its end with status %i', async (status) => {
     const endpoint = await serve((_req, res) => {
       pour(res.writeHead(status, { 'Content-Type': 'application/json' }));
     });
@@ -42,7 +70,7 @@ describe.each([true, false])('an answer larger than any of this kind (mayRepeat:
     expect(endpoint.requests).toBe(1);
   });
 
-  it.each(['length announced', 'packed'])('is not read: %s', async (how) => {
+  it.each(['length announced', 'packed'])('is not read to its end: %s', async (how) => {
     const body = Buffer.alloc(20_000_000, ' ');
     const endpoint = await serve(
       how === 'packed' ? answerWith(200, { 'Content-Encoding': 'gzip' }, gzipSync(body)) : answerWith(200, {}, body),
@@ -50,7 +78,7 @@ describe.each([true, false])('an answer larger than any of this kind (mayRepeat:
     expect(await endpoint.ask(mayRepeat)).toEqual({ kind: 'unanswered', reason: 'server_error' });
   });
 
-  it('is no token with many claims', async () => {
+  it('is not confused with a large token: reads 500 KB', async () => {
     const body = { access_token: 'a'.repeat(500_000) };
     const endpoint = await serve(answerWith(200, {}, JSON.stringify(body)));
     expect(await endpoint.ask(mayRepeat)).toMatchObject({ kind: 'answered', status: 200, body });
@@ -58,7 +86,7 @@ describe.each([true, false])('an answer larger than any of this kind (mayRepeat:
 });
 
 describe('Retry-After', () => {
-  // The longest wait here is two seconds; what is longer is for the next request of the visitor.
+  // A request waits for two seconds at most. A longer wait is left to the visitor's next request.
   const late = 'Fri, 01 Jan 2100 00:00:00 GMT';
   it.each<[string, number, number, number | undefined]>([
     ['60', 429, 20_000, 60],
@@ -66,12 +94,12 @@ describe('Retry-After', () => {
     ['3600', 429, 20_000, 300],
     [late, 429, 20_000, 300],
     [late, 503, 20_000, 300],
-    // Here the wait would be short enough, if there were the time for it.
+    // These waits are short enough, but too little of the budget is left.
     ['2', 429, 1_500, 2],
     ['2', 503, 1_500, 2],
     ['1', 429, 1_100, 1],
   ])(
-    '%s with %i is told to the visitor where the %i ms left are too few',
+    '%s with %i is returned when it does not fit into the remaining %i ms',
     async (header, status, budgetMs, seconds) => {
       for (const mayRepeat of [true, false]) {
         const endpoint = await serve(answerWith(status, { 'Retry-After': header }));
@@ -94,7 +122,7 @@ describe('Retry-After', () => {
     ['', undefined],
     ['0', 0],
     ['Wed, 01 Jan 2020 00:00:00 GMT', 0],
-  ])('%s makes nobody wait: where it may be, the request is repeated', async (header, retryAfterSeconds) => {
+  ])('%s adds no wait: repeats the request where that is allowed', async (header, retryAfterSeconds) => {
     const headers = header === undefined ? {} : { 'Retry-After': header };
     for (const [mayRepeat, requests] of [
       [true, 3],
@@ -112,7 +140,7 @@ describe('Retry-After', () => {
     }
   });
 
-  it.each(['1', 'in a second'])('is waited for when it is short: %s', async (header) => {
+  it.each(['1', 'in a second'])('of a second is waited for: %s', async (header) => {
     let calls = 0;
     const endpoint = await serve((req, res) => {
       calls += 1;
@@ -129,7 +157,7 @@ describe('a storm of requests', () => {
   it.each([
     ['a new connection for each', false, 5],
     ['connections that are used again', true, 0],
-  ])('has %s, and 128 at a time at most', async (_, mayRepeat, newConnections) => {
+  ])('opens at most 128 connections at a time: %s', async (_, mayRepeat, newConnections) => {
     const [most, more] = [128, 5];
     const connections = new Set<unknown>();
     const endpoint = createEndpoint(() => ({ status: 200, body: {} }));
@@ -141,7 +169,7 @@ describe('a storm of requests', () => {
     const storm = Array.from({ length: most }, () => ask(mayRepeat));
     await hold.arrived(most);
 
-    // There is no connection for these: they are not sent, and their wait for one has no limit but their budget.
+    // No connection is free for these. They are not sent, and only their budget limits their wait.
     const late = await Promise.all(Array.from({ length: more }, () => ask(mayRepeat, 300)));
     expect(late).toEqual(Array.from({ length: more }, () => ({ kind: 'unanswered', reason: 'timeout' })));
     expect([endpoint.requests.length, connections.size]).toEqual([most, most]);
