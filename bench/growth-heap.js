@@ -5,14 +5,16 @@
 // million take minutes and not half an hour: the tokens are signed with Ed25519 (its signature is shorter, which
 // a filler in the token's header makes up for), and the seals are made by `iron-seal.js`.
 //
-// `refreshes` and `signOuts` are told to the coordinator directly, as the middleware tells it: asking a provider a
-// million times would measure the provider. What they hold is as large as in an app, but made of random letters.
+// `refreshes` and `signOuts` go to the coordinator and the ledger directly: asking a provider a million times would
+// measure the provider. What they hold is as large as in an app, but made of random letters.
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { createServer } from 'node:http';
 
-import { memoryCoordinator, withSession, workos } from 'express-sealed-session';
+import { withSession, workos } from 'express-sealed-session';
 
-import { nameOf, secretOf } from '../dist/refresh/coordinator.js';
+import { fleetParts } from '../dist/fleet/fleet.js';
+import { createProcessFleet } from '../dist/fleet/process-fleet.js';
+import { tokenKey, tokenSecret } from '../dist/refresh/token-key.js';
 import { ironSeal } from './iron-seal.js';
 import { processArgs, serveProcess } from './processes.js';
 import { apiKey, claimsOf, clientId, password, sessionOf, user } from './world.js';
@@ -64,40 +66,42 @@ async function inBatches(upTo, work) {
 }
 
 /** As the leader of a refresh does. */
-function refresh(coordinator, number) {
+function refresh({ coordinator }, number) {
   const accessToken = randomBytes(525).toString('base64url');
-  const session = { ...JSON.parse(JSON.stringify(sessionOf(number, accessToken))), refreshToken: `next_${number}` };
+  const payload = { ...JSON.parse(JSON.stringify(sessionOf(number, accessToken))), refreshToken: `next_${number}` };
   const sealed = randomBytes(1_650).toString('base64url');
   const outcome = {
     kind: 'refreshed',
-    session,
+    payload,
     sealed,
     sealedUnder: 'bench',
-    successorKey: nameOf(provider, session.refreshToken),
+    successorKey: tokenKey(provider, payload.refreshToken),
   };
   const token = `refresh_${number}`;
   const ticket = {
-    key: nameOf(provider, token),
-    secret: secretOf(provider, token),
-    variant: 'org_01',
+    key: tokenKey(provider, token),
+    secret: tokenSecret(provider, token),
+    organizationId: 'org_01',
     accessToken: '',
     wait: true,
   };
-  return coordinator.refresh({ ...ticket, graceMs: 60_000, budgetMs: 20_000 }, () => Promise.resolve(outcome));
+  return coordinator.refresh({ ...ticket, graceMs: 60_000, timeoutMs: 20_000 }, () => Promise.resolve(outcome));
 }
+
+const newFleet = () => fleetParts(createProcessFleet());
 
 const loads = {
   visits() {
     const middleware = withSession({ provider, password });
     return { warmUp: withSession({ provider, password, cache: false }), subject: middleware, each: visit };
   },
-  refreshes: () => ({ warmUp: memoryCoordinator(), subject: memoryCoordinator(), each: refresh }),
+  refreshes: () => ({ warmUp: newFleet(), subject: newFleet(), each: refresh }),
   signOuts: () => ({
-    warmUp: memoryCoordinator(),
-    subject: memoryCoordinator(),
-    // Each session ends under two names.
-    each: (coordinator, number) =>
-      coordinator.end(['token', 'session'].map((name) => nameOf(provider, `${name} ${number}`))),
+    warmUp: newFleet(),
+    subject: newFleet(),
+    // Each session ends under two keys.
+    each: ({ ledger }, number) =>
+      ledger.end(['token', 'session'].map((name) => tokenKey(provider, `${name} ${number}`))),
   }),
 };
 

@@ -15,9 +15,9 @@ async function ironSeal(session) {
   return `${cookieName}=${await sealData(session, { password, ttl: 0 })}`;
 }
 
-async function mountOurs(app, url, refresh) {
+async function mountOurs(app, url, fleet) {
   const { withSession, workos } = await import('express-sealed-session');
-  app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, refresh }));
+  app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, fleet }));
   app.get('/', (req, res) => answer(res, req.session.user?.id));
 }
 
@@ -53,8 +53,8 @@ export const layers = {
 
   'express-sealed-session (Redis)': {
     async mount(app, { url, redisSocket }) {
-      const { redisCoordinator } = await import('express-sealed-session/redis');
-      await mountOurs(app, url, { coordinator: redisCoordinator({ client: await connectRedis(redisSocket) }) });
+      const { redisFleet } = await import('express-sealed-session/redis');
+      await mountOurs(app, url, redisFleet({ client: await connectRedis(redisSocket) }));
     },
     cookie: ironSeal,
     needsRedis: true,

@@ -13,10 +13,10 @@ import { ironSealer, withSession, workos } from 'express-sealed-session';
 import { sealData, unsealData } from 'iron-session';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
+import { endingKeys } from '../dist/fleet/ledger.js';
 import { sealCandidates, setSeal } from '../dist/http/cookies.js';
-import { resolveOptions } from '../dist/options.js';
-import { endNames, verifiedSession } from '../dist/session-manager.js';
-import { checkAccessToken } from '../dist/token/access-token.js';
+import { createLifecycle, idOf } from '../dist/lifecycle.js';
+import { resolveOptions } from '../dist/options/config.js';
 import { onItsOwn } from './affinity.js';
 import { median } from './figures.js';
 import { startProcess } from './processes.js';
@@ -41,11 +41,13 @@ const mint = await visitors(provider.ready);
 const session = await mint(1);
 const { accessToken } = session;
 const options = { provider: workos({ clientId, apiKey, baseUrl: url }), password };
-const config = resolveOptions(options);
-const { passwords, transport } = config;
+const config = resolveOptions(options, 'withSession');
+const life = createLifecycle(config.life);
+const { passwords } = config.life.seals;
+const { cookie } = config.carrier;
 const sealer = ironSealer();
 const seal = await sealer.seal(session, passwords);
-const header = `theme=dark; ${transport.cookie.name}=${seal}; locale=en`;
+const header = `theme=dark; ${cookie.name}=${seal}; locale=en`;
 
 const { keys } = await (await fetch(`${url}/sso/jwks/${clientId}`)).json();
 const keySet = createLocalJWKSet({ keys });
@@ -53,7 +55,7 @@ const publicKey = createPublicKey({ key: keys[0], format: 'jwk' });
 const signed = Buffer.from(accessToken.slice(0, accessToken.lastIndexOf('.')));
 const signature = Buffer.from(accessToken.slice(accessToken.lastIndexOf('.') + 1), 'base64url');
 
-const check = await checkAccessToken(config.provider, session, config);
+const check = await life.check(session);
 
 const remembering = withSession(options);
 const forgetful = withSession({ ...options, cache: false });
@@ -83,11 +85,11 @@ function visitKnown() {
 
 // Of each group, the first step is ours.
 const steps = [
-  { group: 'cookie', name: 'read the Cookie header', run: () => sealCandidates(header, transport.cookie.name) },
+  { group: 'cookie', name: 'read the Cookie header', run: () => sealCandidates(header, cookie.name) },
   { group: 'known', name: 'a known visitor, the whole middleware', run: visitKnown },
   { group: 'unseal', name: 'unseal', run: () => sealer.open(seal, passwords, Date.now()) },
   { group: 'unseal', name: '  iron-session unsealData', run: () => unsealData(seal, { password, ttl: 0 }) },
-  { group: 'verify', name: 'check the token', run: () => checkAccessToken(config.provider, session, config) },
+  { group: 'verify', name: 'check the token', run: () => life.check(session) },
   {
     group: 'verify',
     name: '  jose jwtVerify alone',
@@ -98,11 +100,15 @@ const steps = [
     name: '  node:crypto verify of the same bytes',
     run: () => verifySignature('sha256', signed, publicKey, signature),
   },
-  { group: 'names', name: 'derive the names it may be signed out by', run: () => endNames(config, { ...session }) },
-  { group: 'entry', name: 'make the entry to remember', run: () => verifiedSession(config, session, check) },
+  {
+    group: 'keys',
+    name: 'derive the keys that it ends under',
+    run: () => endingKeys(options.provider, session, () => idOf(session)),
+  },
+  { group: 'entry', name: 'make the entry to remember', run: () => life.verified(session, check) },
   { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords) },
   { group: 'seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },
-  { group: 'write', name: 'write the Set-Cookie header', run: () => setSeal(seal, transport.cookie, header) },
+  { group: 'write', name: 'write the Set-Cookie header', run: () => setSeal(seal, cookie, header) },
   { group: 'first', name: 'first sight, the whole middleware', run: () => visit(forgetful) },
   {
     group: 'first',

@@ -30,7 +30,7 @@ server.on('connection', (socket) => {
     counts.connections -= 1;
   });
 });
-// The queue of connections that nobody has accepted yet: with the usual 511, the system would refuse the rest of a storm
+// The queue of connections that were not accepted yet: with the usual 511, the system would refuse the rest of a storm
 // for a second, and the bench would measure that.
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, async () => {
   const mint = await visitors({ url: urlOf(), key });

@@ -5,7 +5,7 @@ import { claimsOf, sessionOf, user } from './world.js';
 
 const hour = 3_600;
 
-/** Mints sessions for whoever has the provider's key. With `expired`, their access tokens are past their time. */
+/** Mints sessions, signed with the provider's key. With `expired`, their access tokens are past their time. */
 export async function visitors({ url, key }) {
   const privateKey = await importPKCS8(key, 'RS256');
   return async (number, { expired = false } = {}) => {

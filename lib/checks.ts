@@ -30,7 +30,7 @@ export function readOptions<Options extends object>(
     }
   }
   for (const [key, check] of Object.entries<Check>(checks)) {
-    // Neither used unseen nor left out unsaid: a demand that is left out lets everybody in.
+    // Refuses inherited keys: silently ignoring one would drop an access rule.
     const isInherited = !Object.hasOwn(given, key) && key in options;
     const message = isInherited ? 'is inherited. Set it on the object itself.' : check(given[key]);
     if (message !== undefined) problems.push({ path: at(key), message });
@@ -85,6 +85,12 @@ export const textOrList: Check = (value) =>
 
 export const bool: Check = (value) =>
   typeof value === 'boolean' ? undefined : `must be true or false; ${kind(value)} was given.`;
+
+/** A list, of which each item passes `check`. */
+export const list =
+  (what: string, check: Check = () => undefined): Check =>
+  (value) =>
+    Array.isArray(value) && value.every((item) => check(item) === undefined) ? undefined : `must be a list of ${what}.`;
 
 export const object: Check = (value) => (isRecord(value) ? undefined : `must be an object; ${kind(value)} was given.`);
 

@@ -1,44 +1,29 @@
+import type { FinalReason, RetryableReason } from './session/reasons.js';
+
 /**
  * Every code an error of this package can carry. Match on `code`, not on the class: bundlers and duplicate
  * installations make `instanceof` unreliable.
  */
-export type SessionErrorCode =
-  | 'ERR_SESSION_CONFIG'
-  | 'ERR_SESSION_MIDDLEWARE_MISSING'
-  | 'ERR_SESSION_PROPERTY_TAKEN'
-  | 'ERR_SESSION_REQUIRED'
-  | 'ERR_SESSION_FORBIDDEN'
-  | 'ERR_SESSION_UNAVAILABLE'
-  | 'ERR_SESSION_HEADERS_SENT'
-  | 'ERR_SESSION_COOKIE_TOO_LARGE'
-  | 'ERR_SESSION_TOKENS_INVALID'
-  | 'ERR_SESSION_SIGN_IN_FAILED'
-  | 'ERR_SESSION_SIGN_OUT_REFUSED';
+export type SessionErrorCode = AnySessionError['code'];
 
 /**
  * An error of this package. `message` is fixed text that holds no value from a request or an option, so it may be
  * logged and, when `expose` is true, shown.
  */
-export class SessionError extends Error {
+export abstract class SessionError extends Error {
   /** Stable name of what happened. */
-  readonly code: SessionErrorCode;
+  abstract readonly code: string;
   /** HTTP status for Express's and Connect's error handling. */
   readonly status: number;
+  /** The same, under the name that Connect reads. */
   readonly statusCode: number;
   /** Whether `message` may be sent to the browser: only for 4xx, as `http-errors` has it. */
   readonly expose: boolean;
   /** Response headers that belong to the error; Express's and Connect's final handlers send them. */
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(
-    code: SessionErrorCode,
-    status: number,
-    message: string,
-    { headers = {}, cause }: { headers?: Record<string, string>; cause?: unknown } = {},
-  ) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = new.target.name;
-    this.code = code;
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super(message);
     this.status = status;
     this.statusCode = status;
     this.expose = status < 500;
@@ -52,40 +37,47 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-/** The options cannot work. Thrown while the app starts, with every problem at once. */
+/** The options cannot work, or a middleware is missing. Thrown while the app starts, with every problem at once. */
 export class SessionConfigError extends SessionError {
+  // Names are literals: a minifier renames the class.
+  override readonly name = 'SessionConfigError';
+  readonly code: 'ERR_SESSION_CONFIG' | 'ERR_SESSION_MIDDLEWARE_MISSING' | 'ERR_SESSION_PROPERTY_TAKEN';
   readonly problems: readonly ConfigProblem[];
 
-  constructor(problems: readonly ConfigProblem[], code: SessionErrorCode = 'ERR_SESSION_CONFIG') {
+  constructor(problems: readonly ConfigProblem[], code: SessionConfigError['code'] = 'ERR_SESSION_CONFIG') {
     const lines = problems.map(({ path, message }) => `"${path}" ${message}`);
     super(
-      code,
       500,
       lines.length === 1
         ? `express-sealed-session: ${lines.join()}`
         : `express-sealed-session:\n- ${lines.join('\n- ')}`,
     );
+    this.code = code;
     this.problems = problems;
   }
 }
 
 /** 401: this route needs a signed-in visitor. `reason` says why the visitor is not one. */
 export class SessionRequiredError extends SessionError {
-  readonly reason: string;
+  override readonly name = 'SessionRequiredError';
+  readonly code = 'ERR_SESSION_REQUIRED';
+  readonly reason: FinalReason;
 
-  constructor(reason: string) {
-    super('ERR_SESSION_REQUIRED', 401, 'Sign in to continue.');
+  constructor(reason: FinalReason) {
+    super(401, 'Sign in to continue.');
     this.reason = reason;
   }
 }
 
-/** 403: signed in, but without what the route's rule asks for. `missing` names the part of the rule. */
+/** 403: signed in, but without what the route's rule asks for. `demand` names the part of the rule. */
 export class SessionForbiddenError extends SessionError {
-  readonly missing: string;
+  override readonly name = 'SessionForbiddenError';
+  readonly code = 'ERR_SESSION_FORBIDDEN';
+  readonly demand: string;
 
-  constructor(missing: string) {
-    super('ERR_SESSION_FORBIDDEN', 403, 'You are signed in, but may not do this.');
-    this.missing = missing;
+  constructor(demand: string) {
+    super(403, 'You are signed in, but may not do this.');
+    this.demand = demand;
   }
 }
 
@@ -94,14 +86,83 @@ export const defaultRetryAfterSeconds = 5;
 
 /** 503: whether the visitor is signed in cannot be known right now. Never a sign-out: the cookie is kept. */
 export class SessionUnavailableError extends SessionError {
-  readonly reason: string;
+  override readonly name = 'SessionUnavailableError';
+  readonly code = 'ERR_SESSION_UNAVAILABLE';
+  readonly reason: RetryableReason;
   readonly retryAfterSeconds: number;
 
-  constructor(reason: string, retryAfterSeconds = defaultRetryAfterSeconds) {
-    super('ERR_SESSION_UNAVAILABLE', 503, 'The session cannot be checked right now. Try again shortly.', {
-      headers: { 'Retry-After': String(retryAfterSeconds) },
+  constructor(reason: RetryableReason, retryAfterSeconds: number = defaultRetryAfterSeconds) {
+    super(503, 'The session cannot be checked right now. Try again shortly.', {
+      'Retry-After': String(retryAfterSeconds),
     });
     this.reason = reason;
     this.retryAfterSeconds = retryAfterSeconds;
   }
+}
+
+/** Why a sign-in did not end in a session. */
+export type SignInFailure =
+  /** This browser has begun no such sign-in, or too long ago. */
+  | 'flow_missing'
+  /** The provider sent an error in place of a code. */
+  | 'provider_error'
+  /** The code was used before: the back button, or a reload. */
+  | 'code_spent'
+  /** The provider's answer does not belong to this sign-in, or is not whole. */
+  | 'check_failed';
+
+const signInMessages = {
+  flow_missing: 'This sign-in was not begun in this browser, or too long ago.',
+  provider_error: 'The provider did not sign you in.',
+  code_spent: 'This sign-in was already used. Begin again.',
+  check_failed: 'The answer of the provider does not belong to this sign-in.',
+} satisfies Record<SignInFailure, string>;
+
+/** 400: a sign-in that did not end in a session. `failure` says why. */
+export class SessionSignInError extends SessionError {
+  override readonly name = 'SessionSignInError';
+  readonly code = 'ERR_SESSION_SIGN_IN_FAILED';
+  readonly failure: SignInFailure;
+
+  constructor(failure: SignInFailure) {
+    super(400, signInMessages[failure]);
+    this.failure = failure;
+  }
+}
+
+/** A call that cannot be done as it was made. `message` says what to change. */
+export class SessionUseError extends SessionError {
+  override readonly name = 'SessionUseError';
+  readonly code:
+    | 'ERR_SESSION_HEADERS_SENT'
+    | 'ERR_SESSION_COOKIE_TOO_LARGE'
+    | 'ERR_SESSION_TOKENS_INVALID'
+    | 'ERR_SESSION_SIGN_OUT_REFUSED';
+
+  constructor(code: SessionUseError['code'], message: string, status = 500) {
+    super(status, message);
+    this.code = code;
+  }
+}
+
+/** Every error of this package: a union by `code`, so that a `switch` knows each code's fields. */
+export type AnySessionError =
+  | SessionConfigError
+  | SessionRequiredError
+  | SessionForbiddenError
+  | SessionUnavailableError
+  | SessionSignInError
+  | SessionUseError;
+
+/**
+ * Whether an error is one of this package, also one of a second copy of it.
+ *
+ * @example
+ * app.use((error, req, res, next) => {
+ *   if (isSessionError(error) && error.code === 'ERR_SESSION_FORBIDDEN') res.status(403).send(error.demand);
+ *   else next(error);
+ * });
+ */
+export function isSessionError(error: unknown): error is AnySessionError {
+  return error instanceof Error && /^ERR_SESSION_[A-Z_]+$/.test(String((error as { code?: unknown }).code));
 }

@@ -1,50 +1,71 @@
-import type { Reason, RetryableReason, TerminalReason } from './session/payload.js';
+import type { Reason, RefreshSource } from './session/reasons.js';
 
-/** Where a refreshed session came from. */
-export type RefreshSource =
-  /** This request ran the refresh grant. */
-  | 'leader'
-  /** It waited for the grant that another request was running. */
-  | 'joined'
-  /** It came with the old cookie after the grant had ended. */
-  | 'remembered'
-  /** Another process of the fleet ran the grant. */
-  | 'fleet';
+/** What can be wrong with the set-up and shows only at work. */
+export type Misconfiguration =
+  /** The cookie travels without `Secure`. */
+  | 'insecure_cookie'
+  /** A handler meant a response that carries a session for shared caches. */
+  | 'shared_cache'
+  /** The provider refused to exchange an authorization code. */
+  | 'code_exchange'
+  /** The access tokens have another issuer than the options ask for. */
+  | 'issuer'
+  /** The access tokens are for another audience or client than the options ask for. */
+  | 'audience'
+  /** The provider object gives no usable rules for its access tokens. */
+  | 'provider'
+  /** The session does not fit into cookies. */
+  | 'cookie_too_large';
 
-/** What the package tells the app, by event name. No event carries a cookie, token, code, key or password. */
+/** Which session an event is about. */
+interface About {
+  readonly sessionId: string | undefined;
+}
+
+/**
+ * What the package tells the app, by event name: each a past participle. No event carries a cookie, token, code, key
+ * or password. `reason` is a `Reason` wherever it stands.
+ */
 export interface SessionEvents {
+  signedIn: About & { readonly userId: string };
   /** A request was given new tokens. */
-  refreshed: {
-    readonly sessionId: string | undefined;
+  refreshed: About & {
     readonly organizationId: string | undefined;
     readonly source: RefreshSource;
     /** Whether the old access token was still valid. */
     readonly ahead: boolean;
     readonly durationMs: number;
   };
-  /** A refresh did not end in new tokens. */
-  refreshFailed:
-    | { readonly kind: 'terminal'; readonly sessionId: string | undefined; readonly reason: TerminalReason }
-    | {
-        readonly kind: 'transient';
-        readonly sessionId: string | undefined;
-        readonly reason: RetryableReason;
-        readonly retryAfterSeconds: number | undefined;
-      };
-  /** A cookie or its access token was not accepted. `detail` is for operators: a `SealProblem`, or what was wrong. */
-  rejected: { readonly reason: Reason; readonly detail: string };
-  /** Refreshes are coordinated within this process only (the fleet's store is away), or in the fleet again. */
-  coordination: { readonly scope: 'process' | 'fleet' };
+  /** A refresh did not end in new tokens. `retryable`: the session may be good, and its cookie is kept. */
+  refreshFailed: About & {
+    readonly reason: Reason;
+    readonly retryable: boolean;
+    /** When the provider wants to be asked again. */
+    readonly retryAfterSeconds?: number | undefined;
+    /** The HTTP status of the answer, where there was one. */
+    readonly status?: number | undefined;
+    /** The registered OAuth error code of the answer, or the system's code where there was none. */
+    readonly error?: string | undefined;
+  };
+  /** A seal or its access token was not accepted. `detail` is for operators: a `SealProblem`, or what was wrong. */
+  rejected: Partial<About> & { readonly reason: Reason; readonly detail: string };
+  signedOut: About;
   /** A session was written to the client: how many bytes of headers, in how many cookies. */
-  written: { readonly sessionId: string | undefined; readonly bytes: number; readonly pieces: number };
-  /** A cookie was opened with a password that is not the newest: once these stop, the old one can go. */
-  oldPassword: { readonly passwordId: string };
+  written: About & { readonly bytes: number; readonly pieces: number };
+  /** A seal was opened with a password that no longer seals: once these stop, it can go. 0 is the newest. */
+  oldPasswordUsed: { readonly index: number };
+  /** The store that the fleet shares was lost, or found again. While it is away, each process works alone. */
+  fleetChanged: { readonly reachable: boolean };
   /** Something about the set-up is wrong and shows only at work. Told once per problem. */
-  configuration: { readonly problem: string; readonly message: string };
-  signedIn: { readonly sessionId: string | undefined };
-  signedOut: { readonly sessionId: string | undefined };
+  misconfigured: {
+    readonly problem: Misconfiguration;
+    /** The option to look at. */
+    readonly option?: string;
+    readonly message: string;
+  };
 }
 
+/** The app's listeners, by event name. What they throw or reject is a warning, never the outcome of a request. */
 export type EventCallbacks = {
   readonly [Name in keyof SessionEvents]?: ((event: SessionEvents[Name]) => unknown) | undefined;
 };
@@ -54,41 +75,41 @@ export type Emit = <Name extends keyof SessionEvents>(name: Name, event: Session
 const emitters = new WeakMap<object, Emit>();
 
 /**
- * One emitter for the middlewares of an app, so that they tell a thing once between them: they share their callbacks,
- * or without any their provider.
+ * One emitter for all the sessions of an app that share their callbacks, or without callbacks their provider: they
+ * report a misconfiguration once between them.
  */
 export function emitterFor(callbacks: EventCallbacks | undefined, provider: object): Emit {
   const shared = callbacks ?? provider;
-  const emit = emitters.get(shared) ?? emitter({ ...callbacks });
+  const emit = emitters.get(shared) ?? createEmitter({ ...callbacks });
   emitters.set(shared, emit);
   return emit;
 }
 
-/** Calls the app's callbacks. What they throw or reject is a warning, never the outcome of a request. */
-function emitter(callbacks: EventCallbacks): Emit {
-  const toldProblems = new Set<string>();
-
-  const warn = (message: string, code: string) => {
-    process.emitWarning(message, { type: 'SessionWarning', code });
-  };
-  const callbackFailed = (name: string) => {
-    warn(`The "events.${name}" callback failed. The request went on without it.`, 'WARN_SESSION_EVENT_CALLBACK');
-  };
+function createEmitter(callbacks: EventCallbacks): Emit {
+  const reported = new Set<Misconfiguration>();
 
   return (name, event) => {
-    if (name === 'configuration') {
-      const { problem, message } = event as SessionEvents['configuration'];
-      if (toldProblems.has(problem)) return;
-      toldProblems.add(problem);
-      if (!callbacks.configuration) warn(message, 'WARN_SESSION_CONFIGURATION');
+    if (name === 'misconfigured') {
+      const { problem, message } = event as SessionEvents['misconfigured'];
+      if (reported.has(problem)) return;
+      reported.add(problem);
+      if (!callbacks.misconfigured) warn(message, 'WARN_SESSION_MISCONFIGURED');
     }
     try {
       const result = callbacks[name]?.(event);
       Promise.resolve(result).catch(() => {
-        callbackFailed(name);
+        warnOfCallback(name);
       });
     } catch {
-      callbackFailed(name);
+      warnOfCallback(name);
     }
   };
+}
+
+function warnOfCallback(name: string): void {
+  warn(`The "events.${name}" callback failed. The request went on without it.`, 'WARN_SESSION_EVENT_CALLBACK');
+}
+
+function warn(message: string, code: string): void {
+  process.emitWarning(message, { type: 'SessionWarning', code });
 }

@@ -1,35 +1,31 @@
-export { withSession } from './request/visit.js';
-export { type Middleware, type Next, requireSession } from './request/guard.js';
-export { sessionRoutes } from './routes/routes.js';
-export {
-  type Authenticated,
-  type AuthenticateResult,
-  createSessionManager,
-  type LoadedSession,
-  type NotAuthenticated,
-  type RefreshSessionResult,
-  type SessionManager,
-} from './lifecycle.js';
-export { getSession } from './request/attached.js';
+export { type Sessions, withSession } from './with-session.js';
+export { getSession, requireSession } from './require-session.js';
+export { createSessionManager } from './session-manager.js';
 export type {
-  RefreshResult,
-  Session,
-  SessionActions,
-  SignedInSession,
-  SignedOutSession,
-} from './request/session-object.js';
+  Authenticated,
+  AuthenticateResult,
+  LoadedSession,
+  RefreshSessionResult,
+  SessionManager,
+} from './loaded-session.js';
+export type { Middleware, Next } from './http/middleware.js';
+export type { RefreshResult, Session, SessionActions, SignedInSession, SignedOutSession } from './request/session.js';
 export type {
   CacheOptions,
   CookieOptions,
-  LegacyCookie,
+  GuardOptions,
+  LifetimeOptions,
+  OneOf,
   RefreshOptions,
+  ReplacedCookie,
+  RouteOptions,
   Rule,
   SessionOptions,
-  TransportOptions,
+  SignInOptions,
+  SignOutOptions,
+  Wanted,
+  WhenUnavailable,
 } from './options/session-options.js';
-export { memoryCoordinator, type MemoryCoordinatorOptions } from './refresh/single-flight.js';
-export type { Coordinator, Led, Outcome, Refreshed, Ticket } from './refresh/coordinator.js';
-export type { Terminal, Transient } from './refresh/outcome.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
 export { oidc, type OidcOptions } from './provider/oidc.js';
 export {
@@ -41,32 +37,37 @@ export {
   type TokenRequest,
 } from './provider/provider.js';
 export { providerFailure } from './wire/failure.js';
-export { camelCaseFields } from './session/payload.js';
 export type { Awaitable } from './awaitable.js';
-export { aesGcmSealer } from './seal/aes-gcm.js';
+export { camelCaseFields } from './session/codec.js';
+export type { Fleet } from './fleet/fleet.js';
+export { rubySealer } from './seal/aes-gcm.js';
 export { ironSealer } from './seal/iron.js';
 export type { Opened, Sealer } from './seal/sealer.js';
 export type { Password, Passwords } from './seal/passwords.js';
-export type { EventCallbacks, RefreshSource, SessionEvents } from './events.js';
+export type { EventCallbacks, Misconfiguration, SessionEvents } from './events.js';
 export type {
-  Claims,
-  Impersonator,
+  FinalReason,
+  NotAuthenticated,
   Reason,
+  RefreshSource,
   RetryableReason,
   SealProblem,
-  SessionPayload,
-  SessionProfile,
   TerminalReason,
   TokenReason,
-  TokenSet,
-  User,
-} from './session/payload.js';
+} from './session/reasons.js';
+export type { Impersonator, SessionData, SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
+export type { SessionClaims, SessionProfile } from './session/profile.js';
 export {
+  type AnySessionError,
   type ConfigProblem,
+  isSessionError,
   SessionConfigError,
   SessionError,
   type SessionErrorCode,
   SessionForbiddenError,
   SessionRequiredError,
+  SessionSignInError,
   SessionUnavailableError,
+  SessionUseError,
+  type SignInFailure,
 } from './errors.js';

@@ -1,314 +1,374 @@
 import { randomUUID } from 'node:crypto';
 
-import { SessionConfigError, SessionError } from './errors.js';
-import { type Config, resolveOptions, sessionSealing } from './options/config.js';
+import { SessionUseError } from './errors.js';
+import { endingKeys } from './fleet/ledger.js';
 import { deepFreeze } from './json.js';
-import { send } from './wire/token-endpoint.js';
-import { namesOf } from './refresh/coordinator.js';
-import { renew, type Renewal, type RenewalRequest } from './refresh/refresh.js';
-import { type Password, passwordCheck, readPasswords } from './seal/passwords.js';
-import { open } from './seal/sealer.js';
-import {
-  endsAtMs,
-  isRetryable,
-  profileOf,
-  readPayload,
-  type Reason,
-  type SealProblem,
-  sessionIdOf,
-  type SessionPayload,
-  type SessionProfile,
-  succeed,
-  type TokenSet,
-} from './session/payload.js';
-import type { SessionOptions } from './options/session-options.js';
+import type { LifeSettings } from './options/config.js';
+import type { Refreshed } from './refresh/coordinator.js';
+import { type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
+import { tokenKey } from './refresh/token-key.js';
+import type { Password } from './seal/passwords.js';
+import { open as openSeal } from './seal/sealer.js';
+import { readPayload } from './session/codec.js';
+import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
+import { profileOf, sessionIdOf } from './session/profile.js';
+import type { Reason, SealProblem } from './session/reasons.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
-import { checkAccessToken, type TokenCheck, withExpiry } from './token/access-token.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
+import { checkAccessToken, issuedAtMs, type TokenCheck, withExpiry } from './token/access-token.js';
+import { preload, send } from './wire/token-endpoint.js';
 
-export interface Authenticated extends SessionProfile {
-  readonly authenticated: true;
-  readonly accessToken: string;
-  readonly expiresAt: Date;
+type Valid = Extract<TokenCheck, { verdict: 'valid' }>;
+type NotValid = Exclude<TokenCheck, Valid>;
+
+/** A seal, opened. */
+export interface OpenedSeal {
+  readonly sealed: string;
+  readonly payload: SessionPayload;
 }
 
-export interface NotAuthenticated {
-  readonly authenticated: false;
-  readonly reason: Reason;
-  /** Whether asking again later can have another answer. */
-  readonly retryable: boolean;
-}
+/** Why a session is over: it was signed out or ended somewhere, or it is past its lifetime. */
+export type Over = 'session_revoked' | 'session_expired';
 
-export type AuthenticateResult = Authenticated | NotAuthenticated;
+/** What became of refreshing a session. A session that is over is `terminal`, and nothing was sent. */
+export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly reason: Over };
 
-export type RefreshSessionResult =
-  | (Authenticated & { readonly sealedSession: string })
-  /** With a `sealedSession`, the tokens were renewed and must be stored, though the new one could not be verified. */
-  | (NotAuthenticated & { readonly sealedSession?: string });
+/** The life of a session, from its seal to its end. It knows no HTTP: requests, workers and tests share it. */
+export type Lifecycle = ReturnType<typeof createLifecycle>;
 
-/** One sealed session, without HTTP. */
-export interface LoadedSession {
-  /** The seal as it is now: after a successful refresh, the new one. */
-  readonly sealed: string | undefined;
-  /** Who this is, by the access token alone: nothing is refreshed. */
-  authenticate(): Promise<AuthenticateResult>;
+// More seals than an honest browser sends. Opening one takes some 30 microseconds.
+const maxSeals = 10;
+
+// How often a visit is noted at most, as parts of the time that a session may lie idle.
+const notesPerIdleTime = 10;
+
+/** Makes the life of sessions from the options that it reads. */
+export function createLifecycle(settings: LifeSettings) {
+  const { provider, seals, fleet, refresh: refreshSettings, lifetimes, memory, emit } = settings;
+  const { coordinator, ledger } = fleet;
+  const sealing = seals.sealingUnder();
+  let isPreloaded = false;
+
+  // Open.
+
+  /** The payload of a seal, in any known format, under any of the passwords; or what is wrong with it. */
+  function open(sealed: string): SessionPayload | SealProblem {
+    const opened = openSeal(sealed, seals.sealers, seals.passwords, Date.now());
+    if (!opened.ok) return opened.problem;
+    const payload = readPayload(opened.value, provider.sealsUserInCamelCase);
+    if (!payload) return 'bad_shape';
+    if (opened.passwordIndex > 0) emit('oldPasswordUsed', { index: opened.passwordIndex });
+    return deepFreeze(payload);
+  }
+
+  /** Loads what a refresh needs, in the background, once there is a session: neither start-up nor a refresh waits for it. */
+  function preloadOnce(): void {
+    if (isPreloaded) return;
+    isPreloaded = true;
+    // A module that is missing fails the refresh that needs it, before its token is spent.
+    Promise.all([preload(), sealing.preload()]).catch(() => undefined);
+  }
+
   /**
-   * Runs the refresh grant and seals the new tokens, under `password` if one is given (rotation). What the cookie or
-   * the provider can do is a value; nothing changes unless the provider's answer is whole.
-   *
-   * @throws {SessionConfigError} when `password` cannot be one
+   * Of the seals that open, the one with the newest token: a browser may send several cookies of one name. Where none
+   * opens, that is reported.
    */
-  refresh(options?: {
-    organizationId?: string | undefined;
-    password?: Password | undefined;
-  }): Promise<RefreshSessionResult>;
-  /** Where a browser ends the session at the provider, also with an expired access token. */
-  logoutUrl(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
-}
+  function openNewest(brought: readonly string[]): OpenedSeal | undefined {
+    const problems: SealProblem[] = [];
+    let newest: (OpenedSeal & { readonly issuedAt: number }) | undefined;
+    for (const sealed of brought.slice(0, maxSeals)) {
+      const payload = open(sealed);
+      if (typeof payload === 'string') {
+        problems.push(payload);
+        continue;
+      }
+      const issuedAt = brought.length === 1 ? 0 : issuedAtMs(payload.accessToken);
+      if (!newest || issuedAt > newest.issuedAt) newest = { sealed, payload, issuedAt };
+    }
+    if (newest) preloadOnce();
+    else emit('rejected', { reason: 'invalid_session_cookie', detail: problems[0] ?? '' });
+    return newest;
+  }
 
-export interface SessionManager {
-  /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
-  load(sealed: string | undefined): LoadedSession;
-  /**
-   * Seals the tokens of an authentication response.
-   *
-   * @throws {SessionError} `ERR_SESSION_TOKENS_INVALID` when they make no session
-   */
-  seal(tokens: TokenSet): Promise<string>;
-}
+  // Refuse.
 
-/**
- * The operations of a session for workers, WebSocket servers and tests.
- *
- * @throws {SessionConfigError} with everything that is wrong with the options
- */
-export function createSessionManager(options: SessionOptions): SessionManager {
-  const config = resolveOptions(options);
+  /** The first rule of a session's life, asked at every door: is it over, as far as this process knows? */
+  function whyOver(payload: SessionPayload): Over | undefined {
+    if (isSignedOut(payload)) return 'session_revoked';
+    if (!isPastLifetime(payload)) return undefined;
+    emit('rejected', { sessionId: idOf(payload), reason: 'session_expired', detail: passedLimit(payload) });
+    return 'session_expired';
+  }
 
-  function load(sealed: string | undefined): LoadedSession {
-    const opened: OpenedSession | undefined = sealed ? openSession(config, sealed) : undefined;
-    let current = opened?.ok ? { payload: opened.payload, sealed } : { payload: undefined, sealed };
+  function isSignedOut(...payloads: readonly SessionPayload[]): boolean {
+    return !ledger.isEmpty() && ledger.hasEnded(payloads.flatMap(keysOf));
+  }
 
-    const refused = (reason: Reason): NotAuthenticated => ({
-      authenticated: false,
-      reason,
-      retryable: isRetryable(reason),
-    });
-    const unusable = () => refused(sealed ? 'invalid_session_cookie' : 'no_session_cookie_provided');
+  function isPastLifetime(payload: SessionPayload): boolean {
+    return endsAtMs(payload, lifetimes) <= Date.now();
+  }
 
+  /** The option whose limit a session has passed. */
+  function passedLimit({ startedAt }: SessionPayload): string {
+    const isTooOld = endsAtMs({ accessToken: '', startedAt }, lifetimes) <= Date.now();
+    return isTooOld ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
+  }
+
+  /** Asks the rest of the fleet, if there is one, whether these sessions have ended. Never rejects. */
+  function learnEndings(...payloads: readonly SessionPayload[]): Promise<void> {
+    return ledger.learn(payloads.flatMap(keysOf));
+  }
+
+  const keysByPayload = new WeakMap<SessionPayload, readonly string[]>();
+
+  /** The ledger's keys of a session. Kept for each payload: deriving them costs two HMACs, and they are asked often. */
+  function keysOf(payload: SessionPayload): readonly string[] {
+    const known = keysByPayload.get(payload);
+    if (known) return known;
+    const keys = endingKeys(provider, payload, () => idOf(payload));
+    keysByPayload.set(payload, keys);
+    return keys;
+  }
+
+  // Check.
+
+  /** Judges the access token. Synchronous where the keys are at hand. `fresh`: it came from the provider just now. */
+  function check(payload: SessionPayload, { fresh = false } = {}): TokenCheck | Promise<TokenCheck> {
+    return checkAccessToken(provider, payload, { clockToleranceSeconds: settings.clockToleranceSeconds, fresh });
+  }
+
+  /** What is remembered of a seal, if its session can still be believed. */
+  function remembered(sealed: string): VerifiedSession | undefined {
+    const session = memory.sessions.get(sealed);
+    return session && isStillGood(session) ? session : undefined;
+  }
+
+  function isStillGood({ payload, verifiedUntilMs }: VerifiedSession): boolean {
+    return Date.now() < verifiedUntilMs && !isSignedOut(payload);
+  }
+
+  /** A session whose access token was found valid. */
+  function verified(payload: SessionPayload, { claims, expiresAtMs, issuedAtMs }: Valid): VerifiedSession {
+    const nowMs = Date.now();
+    const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
+    // At most a fifth of its lifetime: a token that lives for seconds would be refreshed on each request. The jitter
+    // keeps tabs and processes that share an expiry from all starting in the same moment.
+    const aheadMs = Math.min(settings.aheadMs, lifetimeMs / 5) * (1 - Math.random() / 4);
     return {
-      get sealed() {
-        return current.sealed;
-      },
-
-      async authenticate() {
-        const { payload } = current;
-        if (!payload) return unusable();
-        if (hasEnded(config, payload)) return refused('session_revoked');
-        if (isOver(config, payload)) return refused('invalid_session_cookie');
-        const check = await checkAccessToken(config.provider, payload, config);
-        return check.verdict === 'valid' ? authenticated(payload, check) : refused(reasonOf(check));
-      },
-
-      async refresh({ organizationId, password } = {}) {
-        const settings = password === undefined ? config : withPassword(config, password);
-        const { payload } = current;
-        if (!payload) return unusable();
-        if (!payload.refreshToken) return refused('invalid_session_cookie');
-        if (hasEnded(config, payload)) return refused('session_revoked');
-        if (isOver(config, payload)) return refused('invalid_session_cookie');
-        const renewal = await renewSession(settings, payload, { organizationId });
-        if (renewal.kind !== 'refreshed')
-          return refused(renewal.kind === 'elsewhere' ? 'server_error' : renewal.reason);
-        // The old token is spent: from here on there is only the new seal, whatever the check below says.
-        current = { payload: renewal.payload, sealed: renewal.sealed };
-        reportRenewal(config, renewal);
-        const check = await checkAccessToken(config.provider, renewal.payload, { ...config, fresh: true });
-        return check.verdict === 'valid'
-          ? { ...authenticated(renewal.payload, check), sealedSession: renewal.sealed }
-          : { ...refused(reasonOf(check)), sealedSession: renewal.sealed };
-      },
-
-      async logoutUrl({ returnTo } = {}) {
-        const { payload } = current;
-        return config.provider.logoutUrl?.({ sessionId: payload && idOf(payload), returnTo });
-      },
+      payload,
+      profile: deepFreeze(profileOf(payload, claims)),
+      expiresAtMs,
+      refreshFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - aheadMs,
+      noteUseFromMs:
+        payload.usedAt === undefined ? Infinity : payload.usedAt * 1000 + lifetimes.idleMs / notesPerIdleTime,
+      verifiedUntilMs: Math.min(expiresAtMs, nowMs + memory.maxMs, endsAtMs(payload, lifetimes)),
+      predecessorReleased: false,
     };
   }
 
+  /** Remembers a session by the seal that is on its way to the browser. */
+  function remember(sealed: string, payload: SessionPayload, valid: Valid): VerifiedSession {
+    const session = verified(payload, valid);
+    memory.sessions.set(sealed, session);
+    return session;
+  }
+
+  /**
+   * Notes that a seal has come. When it comes back, the browser has stored it, and the seal before it is released.
+   * A seal made here counts as back at its first visit. With and without the cache, this happens once for each seal.
+   */
+  function noteVisit(sealed: string, session: VerifiedSession): void {
+    if (memory.sessions.noteVisit(sealed, session)) release(session);
+  }
+
+  /** The same for a session that is remembered, by comparing one flag. */
+  function noteKnownVisit(session: VerifiedSession): void {
+    if (session.predecessorReleased) return;
+    session.predecessorReleased = true;
+    release(session);
+  }
+
+  function release({ payload: { refreshToken } }: VerifiedSession): void {
+    if (refreshToken !== undefined) coordinator.releasePredecessor(tokenKey(provider, refreshToken));
+  }
+
+  // Refresh.
+
+  /**
+   * Runs the refresh grant, or joins the one that runs already. Refuses a session that is over before anything is sent,
+   * and discards new tokens when the session ended meanwhile.
+   *
+   * @param password seals the new tokens in place of the newest password
+   */
+  async function refresh(
+    payload: SessionPayload & { readonly refreshToken: string },
+    request: RefreshRequest & { readonly password?: Password | undefined } = {},
+  ): Promise<LifeRefresh> {
+    const outcome = await refreshUnlessOver(payload, request);
+    if (outcome.kind === 'terminal' || outcome.kind === 'unavailable') {
+      const { kind, ...failure } = outcome;
+      emit('refreshFailed', { sessionId: idOf(payload), retryable: kind === 'unavailable', ...failure });
+    }
+    return outcome;
+  }
+
+  async function refreshUnlessOver(
+    payload: SessionPayload & { readonly refreshToken: string },
+    { password, ...request }: RefreshRequest & { readonly password?: Password | undefined },
+  ): Promise<LifeRefresh> {
+    await learnEndings(payload);
+    const over = whyOver(payload);
+    if (over !== undefined) return { kind: 'terminal', reason: over };
+    const own = password === undefined ? refreshSettings : { ...refreshSettings, ...seals.sealingUnder(password) };
+    const outcome = await refreshSession(own, payload, request);
+    if (outcome.kind !== 'refreshed' && outcome.kind !== 'terminal') return outcome;
+    const next = outcome.kind === 'refreshed' ? [outcome.payload] : [];
+    await learnEndings(payload, ...next);
+    if (!isSignedOut(payload, ...next)) return outcome;
+    // The session was signed out while we refreshed: discard the new tokens and leave the cookie alone.
+    for (const each of next) void revokeAtProvider(each);
+    return { kind: 'terminal', reason: 'session_revoked' };
+  }
+
+  /** Reports a refresh: once for each request, however many generations old its seal was. */
+  function reportRefreshed(refreshed: Extract<RefreshOutcome, { kind: 'refreshed' }>, ahead = false): void {
+    const { payload, source, startedMs } = refreshed;
+    emit('refreshed', {
+      sessionId: idOf(payload),
+      organizationId: payload.organizationId,
+      source,
+      ahead,
+      durationMs: Date.now() - startedMs,
+    });
+  }
+
+  /** The tokens that another request has received for these, if any. */
+  function successorOf(payload: SessionPayload): Refreshed | undefined {
+    const { refreshToken } = payload;
+    if (refreshToken === undefined) return undefined;
+    const successor = coordinator.successorOf(tokenKey(provider, refreshToken));
+    // Where refresh tokens are not rotated, the successor may be these very tokens.
+    return successor?.payload.accessToken === payload.accessToken ? undefined : successor;
+  }
+
+  // Establish.
+
+  /**
+   * The payload of a new session.
+   *
+   * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID`
+   */
+  async function establish(tokens: TokenSet): Promise<SessionPayload> {
+    const given = nextPayload(undefined, await withExpiry(provider, tokens), Date.now());
+    const payload = readPayload(given);
+    if (!payload) {
+      throw new SessionUseError(
+        'ERR_SESSION_TOKENS_INVALID',
+        'A session needs an "accessToken" that is a string. A "refreshToken" must be one too, and a "user" must have an "id".',
+      );
+    }
+    // In another writer's seal such a field is left out. Here the app's own call can be put right.
+    const odd = Object.keys(given).find((field) => (given[field] ?? undefined) !== undefined && !(field in payload));
+    if (odd !== undefined) {
+      const field = odd === 'expiresAt' ? 'expiresIn' : odd;
+      throw new SessionUseError('ERR_SESSION_TOKENS_INVALID', `The "${field}" of the tokens is of the wrong type.`);
+    }
+    return refreshSettings.shape({ ...payload, sessionId: randomUUID() });
+  }
+
+  /** Seals a session that has no new tokens, and meanwhile asks the fleet whether it has ended. */
+  async function reseal(payload: SessionPayload): Promise<string> {
+    const [sealed] = await Promise.all([sealing.seal(payload), learnEndings(payload)]);
+    return sealed;
+  }
+
+  // End.
+
+  /** Ends a session here and in the fleet. With `except`, only what it does not share with the session that replaces it. */
+  async function end(payload: SessionPayload, { except }: { readonly except?: SessionPayload } = {}): Promise<void> {
+    const kept = new Set(except ? keysOf(except) : []);
+    await ledger.end(keysOf(payload).filter((key) => !kept.has(key)));
+  }
+
+  /** Revokes the refresh token at the provider, where that can be done without the browser. Nothing waits for it. */
+  async function revokeAtProvider({ refreshToken }: SessionPayload): Promise<void> {
+    try {
+      const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.({ refreshToken });
+      if (request) await send(request, { timeoutMs: refreshSettings.timeoutMs, mayRepeat: true });
+    } catch {
+      // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
+    }
+  }
+
+  /** Where the browser ends the session at the provider. Undefined where there is no such place, or it is not known now. */
+  async function logoutUrl(payload: SessionPayload | undefined, returnTo?: string): Promise<string | undefined> {
+    try {
+      return await provider.logoutUrl?.({ sessionId: payload && idOf(payload), returnTo });
+    } catch {
+      return undefined;
+    }
+  }
+
+  // Report.
+
+  /** Reports what was wrong with a token, and the option to look at when the set-up is the likelier culprit. */
+  function reportRejected(payload: SessionPayload, rejected: NotValid): void {
+    const sessionId = idOf(payload);
+    if (rejected.verdict === 'unknown') {
+      const { detail: message } = rejected;
+      if (message !== undefined) emit('misconfigured', { problem: 'provider', option: 'provider', message });
+      return;
+    }
+    if (rejected.verdict === 'expired') {
+      const detail = 'a token fresh from the provider has expired: is the clock right?';
+      emit('rejected', { sessionId, reason: 'expired_jwt', detail });
+      return;
+    }
+    const { reason, detail, misconfigured } = rejected;
+    emit('rejected', { sessionId, reason, detail });
+    if (misconfigured === undefined) return;
+    emit('misconfigured', {
+      problem: misconfigured,
+      option: `provider.${misconfigured}`,
+      message:
+        `The access tokens of the ${provider.name} provider have another ${misconfigured} than the options ask for. ` +
+        `Set "provider.${misconfigured}" to what the provider issues. Until then nobody is signed in.`,
+    });
+  }
+
   return Object.freeze({
-    load,
-    seal: async (tokens: TokenSet) => config.renewal.seal(await establish(config, tokens)),
+    emit,
+    isShared: ledger.isShared,
+    open,
+    openNewest,
+    whyOver,
+    isSignedOut,
+    learnEndings,
+    check,
+    verified,
+    remembered,
+    remember,
+    noteVisit,
+    noteKnownVisit,
+    refresh,
+    reportRefreshed,
+    successorOf,
+    establish,
+    seal: sealing.seal,
+    reseal,
+    end,
+    revokeAtProvider,
+    logoutUrl,
+    reportRejected,
   });
 }
 
-export type OpenedSession =
-  { readonly ok: true; readonly payload: SessionPayload } | { readonly ok: false; readonly problem: SealProblem };
-
-/** The payload of a seal, in whichever known format, under whichever known password. */
-export function openSession({ sealers, passwords, provider, emit }: Config, sealed: string): OpenedSession {
-  const opened = open(sealed, sealers, passwords, Date.now());
-  if (!opened.ok) return opened;
-  const payload = readPayload(opened.value, provider.sealsUserInCamelCase);
-  if (!payload) return { ok: false, problem: 'bad_shape' };
-  if (opened.passwordId !== passwords.sealingId) emit('oldPassword', { passwordId: opened.passwordId });
-  return { ok: true, payload: deepFreeze(payload) };
-}
-
-/** `renew`, for sessions that are not signed out, before or meanwhile; with its failures told to the app. */
-export async function renewSession(
-  config: Config,
-  payload: SessionPayload,
-  request: RenewalRequest = {},
-): Promise<Renewal> {
-  const { emit } = config;
-  const renewal = await renewUnlessEnded(config, payload, request);
-  const sessionId = idOf(payload);
-  if (renewal.kind === 'terminal') {
-    emit('refreshFailed', { kind: 'terminal', sessionId, reason: renewal.reason });
-  } else if (renewal.kind === 'transient') {
-    const { reason, retryAfterSeconds } = renewal;
-    emit('refreshFailed', { kind: 'transient', sessionId, reason, retryAfterSeconds });
-  }
-  return renewal;
-}
-
-async function renewUnlessEnded(config: Config, payload: SessionPayload, request: RenewalRequest): Promise<Renewal> {
-  const { refreshToken } = payload;
-  if (refreshToken === undefined) return { kind: 'terminal', reason: 'invalid_grant' };
-  if (await hasEndedAnywhere(config, payload)) return { kind: 'terminal', reason: 'session_revoked' };
-  const renewal = await renew(config.renewal, { ...payload, refreshToken }, request);
-  if (renewal.kind !== 'refreshed' && renewal.kind !== 'terminal') return renewal;
-  const next = renewal.kind === 'refreshed' ? [renewal.payload] : [];
-  if (!(await hasEndedAnywhere(config, payload, ...next))) return renewal;
-  // Signed out or replaced while this was under way: new tokens are nobody's, and no cookie is to be cleared.
-  for (const each of next) void revoke(config, each);
-  return { kind: 'terminal', reason: 'session_revoked' };
-}
-
-/** Whether one of these was signed out, here or elsewhere in the fleet. */
-async function hasEndedAnywhere(config: Config, ...payloads: SessionPayload[]): Promise<boolean> {
-  const names = payloads.flatMap((payload) => endNames(config, payload));
-  await config.coordinator.learnEnded?.(names);
-  return config.coordinator.hasEnded(names);
-}
-
-/** Ends the refresh token at the provider, where that can be done without the browser. Nobody waits for it. */
-export async function revoke({ provider, renewal }: Config, { refreshToken }: SessionPayload): Promise<void> {
-  try {
-    const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.({ refreshToken });
-    if (request) await send(request, { budgetMs: renewal.budgetMs, mayRepeat: true });
-  } catch {
-    // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
-  }
-}
-
-/** Tells the app of a success: once for each request, however many generations old its cookie was. */
-export function reportRenewal({ emit }: Config, renewal: Extract<Renewal, { kind: 'refreshed' }>, ahead = false): void {
-  const { payload, source, startedMs } = renewal;
-  emit('refreshed', {
-    sessionId: idOf(payload),
-    organizationId: payload.organizationId,
-    source,
-    ahead,
-    durationMs: Date.now() - startedMs,
-  });
-}
-
-/** The payload of a new session. */
-export async function establish(config: Config, tokens: TokenSet): Promise<SessionPayload> {
-  const given = succeed(undefined, await withExpiry(config.provider, tokens), Date.now());
-  const payload = readPayload(given);
-  if (!payload) {
-    throw new SessionError(
-      'ERR_SESSION_TOKENS_INVALID',
-      500,
-      'A session needs an "accessToken" that is a string. A "refreshToken" must be one too, and a "user" must have an "id".',
-    );
-  }
-  // Of another writer's cookie they are left out. Here it is the app's own call that can be put right.
-  const odd = Object.keys(given).find((field) => (given[field] ?? undefined) !== undefined && !(field in payload));
-  if (odd !== undefined) {
-    const field = odd === 'expiresAt' ? 'expiresIn' : odd;
-    throw new SessionError('ERR_SESSION_TOKENS_INVALID', 500, `The "${field}" of the tokens is of the wrong type.`);
-  }
-  return config.shape({ ...payload, sessionId: randomUUID() });
-}
-
-// How often the last use is noted at most, within the time that a session may lie idle.
-const touchesPerIdle = 10;
-
-/** A verified session, ready to be remembered. */
-export function verifiedSession(
-  config: Config,
-  payload: SessionPayload,
-  { claims, expiresAtMs, issuedAtMs }: Extract<TokenCheck, { verdict: 'valid' }>,
-): VerifiedSession {
-  const nowMs = Date.now();
-  const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
-  // A token that lives for seconds would otherwise be renewed on each request. The jitter keeps the tabs and
-  // processes that share an expiry from all starting in the same moment.
-  const windowMs = Math.min(config.windowMs, lifetimeMs / 5) * (1 - Math.random() / 4);
-  return {
-    payload,
-    profile: deepFreeze(profileOf(payload, claims)),
-    expiresAtMs,
-    renewFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - windowMs,
-    touchFromMs: payload.usedAt === undefined ? Infinity : payload.usedAt * 1000 + config.idleMs / touchesPerIdle,
-    verifiedUntilMs: Math.min(expiresAtMs, nowMs + config.verifiedMs, endsAtMs(payload, config)),
-    claimed: false,
-  };
-}
-
-/** Whether what was verified a while ago can still be believed. */
-export function isStillVerified(config: Config, { payload, verifiedUntilMs }: VerifiedSession): boolean {
-  return Date.now() < verifiedUntilMs && !hasEnded(config, payload);
-}
-
-/** Whether this session was signed out, as far as this process knows. */
-export function hasEnded(config: Config, payload: SessionPayload): boolean {
-  const { coordinator } = config;
-  return coordinator.anyEnded?.() !== false && coordinator.hasEnded(endNames(config, payload));
-}
-
-/** Whether this session is over by our own rules. */
-export function isOver(config: Config, payload: SessionPayload): boolean {
-  return endsAtMs(payload, config) <= Date.now();
-}
-
-const namesByPayload = new WeakMap<SessionPayload, readonly string[]>();
-
-/** The names under which a session ends. They are asked for several times, and cost two hashes. */
-export function endNames({ provider }: Config, payload: SessionPayload): readonly string[] {
-  const known = namesByPayload.get(payload);
-  if (known) return known;
-  const names = namesOf(provider, payload, () => idOf(payload));
-  namesByPayload.set(payload, names);
-  return names;
-}
-
-/** The session's id, whether or not the token that names it is still good: enough to end it. */
+/** The session's id, also when the token that names it is no longer good: enough to end it. */
 export function idOf(payload: SessionPayload): string | undefined {
   return sessionIdOf(payload, unverifiedClaims(payload.accessToken));
 }
 
-export function reasonOf(check: Exclude<TokenCheck, { verdict: 'valid' }>): Reason {
+/** The reason that goes with a verdict. */
+export function reasonOf(check: NotValid): Reason {
   return check.verdict === 'expired' ? 'expired_jwt' : check.reason;
-}
-
-function authenticated(
-  payload: SessionPayload,
-  { claims, expiresAtMs }: Extract<TokenCheck, { verdict: 'valid' }>,
-): Authenticated {
-  const { accessToken } = payload;
-  return { authenticated: true, ...profileOf(payload, claims), accessToken, expiresAt: new Date(expiresAtMs) };
-}
-
-function withPassword(config: Config, password: Password): Config {
-  const message = passwordCheck(password);
-  if (message !== undefined) throw new SessionConfigError([{ path: 'refresh.password', message }]);
-  return {
-    ...config,
-    renewal: { ...config.renewal, ...sessionSealing(config.sealer, readPasswords(password), config.provider) },
-  };
 }

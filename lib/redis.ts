@@ -1,1 +1,3 @@
-export { type RedisClient, redisCoordinator, type RedisCoordinatorOptions } from './fleet/redis-fleet.js';
+export { type Fleet } from './fleet/fleet.js';
+export { type RedisClient } from './fleet/redis-client.js';
+export { redisFleet, type RedisFleetOptions } from './fleet/redis-fleet.js';

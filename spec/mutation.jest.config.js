@@ -5,7 +5,7 @@ const specs = {
   seal: 'unit/seal/*',
   token: '{unit/token/*,behaviour/claims,behaviour/session-manager}',
   refresh: 'unit/refresh/*',
-  http: '{unit/http/*,behaviour/surroundings}',
+  http: '{unit/http/*,behaviour/{large-sessions,duplicate-cookies,header,http-caches}}',
 };
 
 /** @type {import('jest').Config} */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 
 import express from 'express';
-import { oidc, requireSession, sessionRoutes, withSession } from 'express-sealed-session';
+import { oidc, withSession } from 'express-sealed-session';
 
 import { createActivity } from './activity.js';
 import { errorPage } from './pages.js';
@@ -36,11 +36,11 @@ export async function createApp(origin) {
   app.use('/oidc', await createProvider({ issuer, clientSecret, origin, onRefreshGrant: activity.refreshGrant }));
   app.use(express.static(publicFolder, { index: false }));
 
-  const options = {
+  const sessions = withSession({
     provider: oidc({ issuer, clientId: 'demo', clientSecret, scope: 'openid profile email', resource: 'urn:demo:api' }),
     password: randomBytes(32).toString('base64url'), // in production: a secret that outlives the process
-    baseUrl: origin,
-    cookie: { name: 'demo-session', secure: false }, // plain http on localhost only: leave this line out in production
+    baseUrl: origin, // in production https, which makes the cookie Secure
+    cookie: { name: 'demo-session' }, // all ports of localhost share one cookie jar
     clockToleranceSeconds: 0, // the provider and the app share one clock, so the countdown may be exact
     events: {
       signedIn: ({ sessionId }) => activity.note(sessionId, 'Signed in → tokens sealed in one cookie'),
@@ -54,36 +54,37 @@ export async function createApp(origin) {
         activity.count(sessionId, source);
         activity.note(sessionId, what[source]);
       },
-      refreshFailed: ({ sessionId, kind, reason }) => {
-        const fate = kind === 'terminal' ? 'session over, cookie cleared' : 'cookie kept, try again soon';
+      refreshFailed: ({ sessionId, retryable, reason }) => {
+        const fate = retryable ? 'cookie kept, try again soon' : 'session over, cookie cleared';
         activity.note(sessionId, `Refresh failed (${reason}) → ${fate}`);
       },
       signedOut: ({ sessionId }) => activity.forget(sessionId),
       rejected: ({ reason, detail }) => console.warn(`A session was not accepted: ${reason} (${detail})`),
-      configuration: ({ message }) => console.warn(message),
+      misconfigured: ({ message }) => console.warn(message),
     },
-  };
+  });
 
-  app.use(withSession(options)); // every request below: req.session
-  app.use(sessionRoutes(options)); // /login, /callback, /logout
+  app.use(sessions); // every request below: req.session
+  app.use(sessions.routes()); // /login, /callback, /logout
 
   app.use((req, res, next) => {
-    if (req.session.authenticated) activity.seen(req.session);
+    const session = sessions.get(req);
+    if (session.authenticated) activity.seen(session);
     next();
   });
 
   app.get('/', (req, res) => {
     res.set('Cache-Control', 'no-store');
-    res.sendFile(req.session.authenticated ? 'signed-in.html' : 'signed-out.html', { root: publicFolder });
+    res.sendFile(sessions.get(req).authenticated ? 'signed-in.html' : 'signed-out.html', { root: publicFolder });
   });
 
-  app.get('/api/me', requireSession(), (req, res) => {
-    const { user, sessionId, expiresAt, refreshed } = req.session;
+  app.get('/api/me', sessions.require(), (req, res) => {
+    const { user, sessionId, expiresAt, refreshed } = sessions.signedIn(req);
     if (!refreshed) activity.note(sessionId, 'Access token still valid → straight to the route');
     res.json({ user, expiresAt, refreshed, counts: activity.counts(sessionId) });
   });
 
-  app.get('/api/log', requireSession(), (req, res) => activity.follow(req.session, res));
+  app.get('/api/log', sessions.require(), (req, res) => activity.follow(sessions.signedIn(req), res));
 
   // The package's errors have a status, a stable code and, where `expose` says so, a message that may be shown.
   app.use((error, req, res, next) => {

@@ -42,7 +42,7 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     pkce: { required: () => true },
     claims: { openid: ['sub'], profile: ['name'], email: ['email'] },
-    conformIdTokenClaims: false, // name and email in the ID token, so nobody has to ask for them
+    conformIdTokenClaims: false, // name and email are in the ID token, so the app need not ask for them
     rotateRefreshToken: true,
     issueRefreshToken: () => true,
     // One grant per sign-in, so its id tells one session from another.
@@ -70,7 +70,7 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
       ctx.body = errorPage(description ?? error);
     },
     findAccount: (ctx, sub) => accounts.get(sub) && { accountId: sub, claims: () => accounts.get(sub) },
-    // Whoever signs in here has agreed to everything: no consent page.
+    // Signing in here is agreement to everything: no consent page.
     async loadExistingGrant({ oidc: { account, client } }) {
       const grant = new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
       grant.addOIDCScope(scope);

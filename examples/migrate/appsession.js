@@ -1,10 +1,9 @@
 /**
  * From express-openid-connect to express-sealed-session, without signing anybody out.
  *
- * Whoever comes with an `appSession` cookie, and none of ours, goes on with the tokens in it: they are sealed as a
- * session of ours, and from there on everything is as for any other request. A token that has expired is renewed, once
- * for all requests that come with it; with a good one the visitor simply is signed in. The response brings our cookie
- * and removes the old one, so each old cookie is read once.
+ * A request that brings an `appSession` cookie, and none of ours, goes on with the tokens in it. They are sealed as a
+ * session of ours, and from there on everything is as for any other request: an expired token is refreshed, once for all
+ * requests that bring it. The response brings our cookie and removes the old one, so each old cookie is read once.
  *
  *     npm install express express-sealed-session jose
  *     node examples/migrate/appsession.js
@@ -20,11 +19,11 @@ import { hkdfSync } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 
 import express from 'express';
-import { createSessionManager, oidc, requireSession, sessionRoutes, withSession } from 'express-sealed-session';
+import { oidc, withSession } from 'express-sealed-session';
 import { decodeJwt, jwtDecrypt } from 'jose';
 
 export function createApp(env) {
-  const options = {
+  const sessions = withSession({
     provider: oidc({
       issuer: env.ISSUER_BASE_URL,
       clientId: env.CLIENT_ID,
@@ -33,17 +32,17 @@ export function createApp(env) {
     }),
     password: env.SESSION_PASSWORD,
     baseUrl: env.BASE_URL,
-    legacyCookies: oldCookies, // migration: removed from browsers when a cookie of ours is written
-  };
+    cookie: { name: ours, replaces: oldCookies }, // migration: the old ones are removed when ours is written
+  });
 
   const app = express();
-  const migration = fromAppSession(options, env.SECRET); // migration
+  const migration = fromAppSession(sessions, env.SECRET); // migration
   app.use(migration.before); // migration
-  app.use(withSession(options));
+  app.use(sessions);
   app.use(migration.after); // migration
-  app.use(sessionRoutes(options));
-  app.get('/', (req, res) => res.json({ hello: req.session.user?.name ?? 'stranger' }));
-  app.get('/profile', requireSession(), (req, res) => res.json(req.session.user));
+  app.use(sessions.routes());
+  app.get('/', (req, res) => res.json({ hello: sessions.get(req).user?.name ?? 'stranger' }));
+  app.get('/profile', sessions.require(), (req, res) => res.json(sessions.signedIn(req).user));
   return app;
 }
 
@@ -52,10 +51,11 @@ const oldCookies = ['appSession', ...Array.from({ length: 10 }, (_, piece) => `a
   name, // add `domain` where `session.cookie.domain` was set
 }));
 
-/** Two middlewares, for before and after `withSession`. */
-function fromAppSession(options, secret) {
-  const sessions = createSessionManager(options);
-  const ours = options.provider.cookieName; // or `cookie.name`, where it is set
+// The name of our cookie, given as `cookie.name`. On http://localhost: `session`.
+const ours = '__Host-session';
+
+/** Two middlewares, one to mount before `sessions` and one after it. */
+function fromAppSession(sessions, secret) {
   const migrating = new WeakSet();
 
   return {
@@ -70,14 +70,15 @@ function fromAppSession(options, secret) {
       next();
     },
     async after(req, res, next) {
-      // A renewed session is on the response already. Any other is written by saving it.
-      if (migrating.has(req) && req.session.authenticated && !req.session.refreshed) await req.session.save();
+      const session = sessions.get(req);
+      // A refreshed session is on the response already. Any other is written by saving it.
+      if (migrating.has(req) && session.authenticated && !session.refreshed) await session.save();
       next();
     },
   };
 }
 
-/** The tokens in an express-openid-connect cookie; undefined when there is none, or none that is any good. */
+/** The tokens in a cookie of express-openid-connect. Undefined without one, or when it cannot be used. */
 async function readAppSession(cookies, secret) {
   const pieces = oldCookies.slice(1).map(({ name }) => cookies[name]);
   const jwe = cookies.appSession ?? pieces.slice(0, pieces.indexOf(undefined)).join('');
@@ -94,11 +95,11 @@ async function readAppSession(cookies, secret) {
       expires_at: expiresAt,
     } = payload;
     const now = Math.trunc(Date.now() / 1000);
-    // `exp` is the end of the session, not of the access token. Who only asked for an ID token has no access token.
+    // `exp` is the end of the session, not of the access token. A sign-in for an ID token alone has no access token.
     if (!(protectedHeader.exp > now) || !accessToken) return undefined;
-    // express-openid-connect has verified the ID token when the visitor signed in.
+    // express-openid-connect verified the ID token when the visitor signed in.
     const { sub: id, name, email, picture } = decodeJwt(idToken);
-    // What session.signIn() takes. `expiresIn` is for access tokens that are no JWTs.
+    // What session.signIn() takes. `expiresIn` counts for access tokens that are not JWTs.
     return { accessToken, refreshToken, user: { id, name, email, picture }, expiresIn: expiresAt - now };
   } catch {
     return undefined;

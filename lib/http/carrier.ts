@@ -3,75 +3,134 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { clearSeal, clearCookie, type CookieSettings, sealCandidates, type SetCookie, setSeal } from './cookies.js';
 import { addCookies, forbidCaching, keepOnResponse, removeCookies } from './response-headers.js';
 
-/** How seals travel; see `SessionOptions`. */
-export interface TransportSettings {
-  readonly cookie: CookieSettings;
-  /** Cookies of an earlier set-up, to be removed when they are met. */
-  readonly legacyCookies: readonly Pick<CookieSettings, 'name' | 'domain' | 'path'>[];
-  /** For clients without cookies: the header that brings the seal and takes the new one back. Lower case. */
-  readonly header: string | undefined;
-  readonly cacheControl: 'written' | 'authenticated' | false;
-  /** Told when a handler had meant a response with a session in it for a shared cache. */
-  readonly tellCached: () => void;
-}
-
 /** A request and its response. */
 export interface Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
 }
 
-/** The seals that a request may have brought: of its header if it has one, else of its cookies. */
-export function readSeals(req: IncomingMessage, { cookie, header }: TransportSettings): string[] {
-  const sent = sentHeader(req, header);
-  if (sent === undefined) return sealCandidates(req.headers.cookie, cookie.name);
-  return sent === '' ? [] : [sent];
+/** How a seal comes to us and goes back to the client. */
+export interface Carrier {
+  /** The seals that a request may have brought, each to be tried. */
+  readonly read: (exchange: Exchange) => readonly string[];
+  /** Whether the answer can still take a seal: found out before a token is spent for one. */
+  readonly isOpen: (exchange: Exchange) => boolean;
+  /**
+   * Sends a seal back the way it came, if it is still wanted when the headers are written.
+   *
+   * @returns how many bytes, in how many pieces; or undefined when it is too large to be sent
+   */
+  readonly write: (exchange: Exchange, seal: string, options: WriteOptions) => Written | undefined;
+  /** Takes the seal away from the client, if that is still wanted when the headers are written. */
+  readonly withdraw: (exchange: Exchange, isWanted: () => boolean) => void;
+  /** Keeps what a signed-in visitor is shown out of caches, where the options say so. */
+  readonly keepPrivate: (exchange: Exchange) => void;
 }
 
-function sentHeader(req: IncomingMessage, header: string | undefined): string | undefined {
-  const value = header === undefined ? undefined : req.headers[header];
-  return typeof value === 'string' ? value.trim() : undefined;
+export interface WriteOptions {
+  /** Asked when the headers are written. */
+  readonly isWanted: () => boolean;
+  /** Whether the seal holds what the provider has just rotated: such a seal is sent even if it is large. */
+  readonly isRotated: boolean;
 }
 
-/**
- * Sends a seal back the way it came.
- *
- * @returns how many bytes, in how many pieces; or undefined when it is too large to be sent
- */
-export function writeSeal(
-  { req, res }: Exchange,
-  settings: TransportSettings,
-  seal: string,
-  { stillWanted, rotated }: { stillWanted: () => boolean; rotated: boolean },
-): { bytes: number; pieces: number } | undefined {
-  if (sentHeader(req, settings.header) !== undefined) {
-    keepHeader(res, settings, seal, stillWanted);
-    return { bytes: seal.length, pieces: 1 };
+export interface Written {
+  readonly bytes: number;
+  readonly pieces: number;
+}
+
+/** How seals travel over HTTP; see `SessionOptions`. */
+export interface CarrierSettings {
+  readonly cookie: CookieSettings;
+  /** Cookies of an earlier set-up, removed when they are met. */
+  readonly replaces: readonly Pick<CookieSettings, 'name' | 'domain' | 'path'>[];
+  /** For clients without cookies: the header that brings the seal and takes the new one back. Lower case. */
+  readonly header: string | undefined;
+  readonly cacheControl: 'written' | 'authenticated' | false;
+  /** Called when a handler meant a response with a session in it for a shared cache. */
+  readonly onSharedCache: () => void;
+}
+
+/** Carries seals in a cookie, or in a header of the app's own. */
+export function httpCarrier(settings: CarrierSettings): Carrier {
+  const { cookie, replaces, header } = settings;
+
+  /** The seal in the app's own header. A request with that header has no cookie for us, so that the two never mix. */
+  function sentHeader({ headers }: IncomingMessage): string | undefined {
+    const value = header === undefined ? undefined : headers[header];
+    return typeof value === 'string' ? value.trim() : undefined;
   }
-  const cookies = setSeal(seal, settings.cookie, req.headers.cookie, rotated);
-  if (!cookies) return undefined;
-  keepCookies(res, settings, 'session', [...cookies, ...clearLegacy(req, settings)], stillWanted);
-  const written = cookies.filter(({ header }) => !header.includes('; Max-Age=0'));
-  return { bytes: written.reduce((sum, { header }) => sum + header.length, 0), pieces: written.length };
-}
 
-/** Takes the seal away from the client. */
-export function withdrawSeal({ req, res }: Exchange, settings: TransportSettings, stillWanted: () => boolean): void {
-  if (sentHeader(req, settings.header) !== undefined) {
-    keepHeader(res, settings, '', stillWanted);
-    return;
+  function keepHeader(res: ServerResponse, seal: string, isWanted: () => boolean): void {
+    keepOnResponse(res, 'session', {
+      put: () => {
+        res.setHeader(header ?? '', seal);
+        keepOutOfCaches(res, settings);
+      },
+      take: () => {
+        res.removeHeader(header ?? '');
+      },
+      isWanted,
+    });
   }
-  const cookies = [...clearSeal(settings.cookie, req.headers.cookie), ...clearLegacy(req, settings)];
-  keepCookies(res, settings, 'session', cookies, stillWanted);
+
+  /** Removals for what the browser has from an earlier set-up. */
+  function clearReplaced({ headers }: IncomingMessage): SetCookie[] {
+    return replaces
+      .filter(({ name }) => sealCandidates(headers.cookie, name).length > (name === cookie.name ? 1 : 0))
+      .map((old) => ({ name: old.name, header: clearCookie({ ...cookie, ...old }) }));
+  }
+
+  return Object.freeze({
+    read: ({ req }: Exchange) => {
+      const sent = sentHeader(req);
+      if (sent === undefined) return sealCandidates(req.headers.cookie, cookie.name);
+      return sent === '' ? [] : [sent];
+    },
+
+    isOpen: ({ res }: Exchange) => !res.headersSent,
+
+    write: ({ req, res }: Exchange, seal: string, { isWanted, isRotated }: WriteOptions) => {
+      if (sentHeader(req) !== undefined) {
+        keepHeader(res, seal, isWanted);
+        return { bytes: seal.length, pieces: 1 };
+      }
+      const cookies = setSeal(seal, cookie, req.headers.cookie, isRotated);
+      if (!cookies) return undefined;
+      keepCookies(res, settings, 'session', [...cookies, ...clearReplaced(req)], isWanted);
+      const written = cookies.filter((each) => !each.header.includes('; Max-Age=0'));
+      return { bytes: written.reduce((sum, each) => sum + each.header.length, 0), pieces: written.length };
+    },
+
+    withdraw: ({ req, res }: Exchange, isWanted: () => boolean) => {
+      if (sentHeader(req) !== undefined) {
+        keepHeader(res, '', isWanted);
+        return;
+      }
+      const cookies = [...clearSeal(cookie, req.headers.cookie), ...clearReplaced(req)];
+      keepCookies(res, settings, 'session', cookies, isWanted);
+    },
+
+    keepPrivate: ({ res }: Exchange) => {
+      if (settings.cacheControl !== 'authenticated') return;
+      keepOnResponse(res, 'cache', {
+        put: () => {
+          keepOutOfCaches(res, settings);
+        },
+        take: () => undefined,
+        isWanted: () => true,
+      });
+    },
+  } satisfies Carrier);
 }
 
 /** Puts cookies on the response and keeps them there; see `keepOnResponse`. */
 export function keepCookies(
   res: ServerResponse,
-  settings: TransportSettings,
+  settings: CarrierSettings,
   slot: string,
   cookies: readonly SetCookie[],
-  stillWanted: () => boolean = () => true,
+  isWanted: () => boolean = () => true,
 ): void {
   keepOnResponse(res, slot, {
     put: () => {
@@ -81,44 +140,11 @@ export function keepCookies(
     take: () => {
       removeCookies(res, cookies);
     },
-    stillWanted,
+    isWanted,
   });
 }
 
-function keepHeader(res: ServerResponse, settings: TransportSettings, seal: string, stillWanted: () => boolean): void {
-  const { header = '' } = settings;
-  keepOnResponse(res, 'session', {
-    put: () => {
-      res.setHeader(header, seal);
-      keepOutOfCaches(res, settings);
-    },
-    take: () => {
-      res.removeHeader(header);
-    },
-    stillWanted,
-  });
-}
-
-/** With `cacheControl: 'authenticated'`: keeps what a signed-in visitor is shown out of caches, cookie or not. */
-export function keepPrivate(res: ServerResponse, settings: TransportSettings): void {
-  if (settings.cacheControl !== 'authenticated') return;
-  keepOnResponse(res, 'cache', {
-    put: () => {
-      keepOutOfCaches(res, settings);
-    },
-    take: () => undefined,
-    stillWanted: () => true,
-  });
-}
-
-function keepOutOfCaches(res: ServerResponse, { cacheControl, header, tellCached }: TransportSettings): void {
+function keepOutOfCaches(res: ServerResponse, { cacheControl, header, onSharedCache }: CarrierSettings): void {
   if (cacheControl === false) return;
-  if (forbidCaching(res, header === undefined ? ['Cookie'] : ['Cookie', header])) tellCached();
-}
-
-/** Removals for what the browser has from an earlier set-up. */
-function clearLegacy(req: IncomingMessage, { cookie, legacyCookies }: TransportSettings): SetCookie[] {
-  return legacyCookies
-    .filter(({ name }) => sealCandidates(req.headers.cookie, name).length > (name === cookie.name ? 1 : 0))
-    .map((legacy) => ({ name: legacy.name, header: clearCookie({ ...cookie, ...legacy }) }));
+  if (forbidCaching(res, header === undefined ? ['Cookie'] : ['Cookie', header])) onSharedCache();
 }

@@ -9,7 +9,7 @@ interface Kept {
   put(res: ServerResponse): void;
   /** Takes it off again, if it turns out not to be wanted. */
   take(res: ServerResponse): void;
-  stillWanted(): boolean;
+  isWanted(): boolean;
 }
 
 const keptOf = new WeakMap<ServerResponse, Map<string, Kept>>();
@@ -37,7 +37,7 @@ export function keepOnResponse(res: ServerResponse, slot: string, next: Kept): v
 function assertKept(res: ServerResponse, kept: ReadonlyMap<string, Kept>): void {
   if (res.headersSent) return;
   for (const each of kept.values()) {
-    if (each.stillWanted()) each.put(res);
+    if (each.isWanted()) each.put(res);
     else each.take(res);
   }
 }
@@ -56,7 +56,7 @@ export function removeCookies(res: ServerResponse, cookies: readonly SetCookie[]
 
 function without(res: ServerResponse, cookies: readonly SetCookie[]): string[] {
   const names = new Set(cookies.map(({ name }) => name));
-  return list(res.getHeader('set-cookie')).filter((header) => !names.has(nameOf(header)));
+  return list(res.getHeader('set-cookie')).filter((header) => !names.has(nameIn(header)));
 }
 
 /**
@@ -92,6 +92,6 @@ function list(value: OutgoingHttpHeader | undefined): string[] {
   return value === undefined ? [] : [value].flat().map(String);
 }
 
-function nameOf(header: string): string {
+function nameIn(header: string): string {
   return header.slice(0, Math.max(header.indexOf('='), 0)).trim();
 }

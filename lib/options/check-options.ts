@@ -10,6 +10,8 @@ import {
   oneOf,
   optional,
   readOptions,
+  isLoopback,
+  list,
   refuseRequest,
   secureBaseUrl,
   text,
@@ -18,17 +20,23 @@ import {
 import { type ConfigProblem, SessionConfigError } from '../errors.js';
 import type { EventCallbacks } from '../events.js';
 import { safeReturnPath } from '../http/navigation.js';
-import { isRecord } from '../json.js';
 import type { Provider } from '../provider/provider.js';
 import { passwordCheck } from '../seal/passwords.js';
+import { fleetParts } from '../fleet/fleet.js';
+import { isRecord } from '../json.js';
 import type {
   CacheOptions,
   CookieOptions,
-  LegacyCookie,
+  GuardOptions,
+  LifetimeOptions,
   RefreshOptions,
+  ReplacedCookie,
+  RouteOptions,
   Rule,
   SessionOptions,
-  TransportOptions,
+  SignInOptions,
+  SignOutOptions,
+  WhenUnavailable,
 } from './session-options.js';
 
 const path: Check = (value) =>
@@ -36,9 +44,13 @@ const path: Check = (value) =>
     ? undefined
     : 'must be a path of the app that begins with one slash, such as "/login".';
 
-// A query or a fragment is no part of what a route is compared with.
-const routePath: Check = (value) =>
-  path(value) ?? (/[?#]/.test(String(value)) ? 'must be a path alone, without a query and a fragment.' : undefined);
+// A request's path is compared without its query, so a path with one would never match.
+const routePath: Check = (value) => {
+  if (typeof value === 'boolean') return undefined;
+  const message = path(value);
+  if (message !== undefined) return `${message.slice(0, -1)}; or true for the usual one, or false for none.`;
+  return /[?#]/.test(String(value)) ? 'must be a path alone, without a query and a fragment.' : undefined;
+};
 
 // Cookies and headers are named by the same rule (RFC 6265 section 4.1.1, RFC 9110 section 5.6.2).
 const cookieName: Check = (value) =>
@@ -58,23 +70,38 @@ const cookiePath: Check = (value) =>
     ? undefined
     : 'must begin with a slash, and have no spaces, semicolons and control characters.';
 
-// The seal comes and goes in it. A bearer token would be tried as a seal, and a server, proxy or browser would act on a
-// seal, or keep it to itself.
-const spokenFor =
+// The seal would be taken for what these headers mean: servers, proxies and browsers act on them, or drop them.
+const reservedHeaders =
   /^((accept|access-control|content|if|proxy|sec|x-forwarded)-.+|accept|authorization|cache-control|connection|cookie|date|etag|expect|forwarded|host|keep-alive|location|origin|range|referer|retry-after|set-cookie|te|trailer|transfer-encoding|upgrade|user-agent|vary|via|www-authenticate)$/i;
 
 const header: Check = (value) =>
   cookieName(value) ??
-  (spokenFor.test(String(value))
+  (reservedHeaders.test(String(value))
     ? 'must be a header of your own, such as "X-Session": this one means something else.'
     : undefined);
 
+// Spread, because `every` skips the holes of a list: all of nothing would be met by every session.
+const listOfTexts = (value: unknown) =>
+  Array.isArray(value) && value.length > 0 && [...(value as unknown[])].every((item) => text(item) === undefined);
+
+const wanted: Check = (value) => {
+  if (text(value) === undefined) return undefined;
+  if (isRecord(value)) {
+    const [name, ...others] = Object.keys(value);
+    if (others.length === 0 && (name === 'all' || name === 'any') && listOfTexts(value[name])) return undefined;
+  }
+  return 'must be one value, { all: [...] } or { any: [...] }: a bare list does not say which of the two it means.';
+};
+
 const ruleChecks: Checks<Rule> = {
-  permissions: optional(textOrList),
-  roles: optional(textOrList),
-  entitlements: optional(textOrList),
-  featureFlags: optional(textOrList),
+  permissions: optional(wanted),
+  roles: optional(wanted),
+  entitlements: optional(wanted),
+  featureFlags: optional(wanted),
   organizationId: optional(textOrList),
+};
+
+const guardChecks: Checks<GuardOptions> = {
   redirect: optional(bool),
 };
 
@@ -85,25 +112,40 @@ const cookieChecks: Checks<CookieOptions> = {
   sameSite: optional(oneOf('lax', 'strict', 'none')),
   secure: optional(bool),
   maxAge: optional(amount('seconds', 1, Infinity)),
+  replaces: optional(list('{ name, domain, path }')),
+};
+
+const lifetimeChecks: Checks<LifetimeOptions> = {
+  absoluteSeconds: optional(amount('seconds', 1, Infinity)),
+  idleSeconds: optional(amount('seconds', 60, Infinity)),
+  isActivity: optional(callable),
 };
 
 const refreshChecks: Checks<RefreshOptions> = {
-  windowSeconds: optional(amount('seconds', 0, 86_400)),
+  aheadSeconds: optional(amount('seconds', 0, 86_400)),
   graceSeconds: optional(amount('seconds', 0, 3_600)),
   waitMs: optional(amount('milliseconds', 1, 600_000)),
-  budgetMs: optional(amount('milliseconds', 1, 600_000)),
-  touch: optional(callable),
-  coordinator: optional((value) => methods(value, 'refresh', 'claim', 'successorOf', 'end', 'hasEnded')),
+  timeoutMs: optional(amount('milliseconds', 1, 600_000)),
 };
 
-const legacyCookieChecks: Checks<LegacyCookie> = {
+const routeChecks: Checks<RouteOptions> = {
+  login: optional(routePath),
+  callback: optional(routePath),
+  logout: optional(routePath),
+};
+
+const signInChecks: Checks<SignInOptions> = { returnTo: optional(path) };
+
+const signOutChecks: Checks<SignOutOptions> = { returnTo: optional(path) };
+
+const whenUnavailableChecks: Checks<Extract<WhenUnavailable, object>> = {
+  staleSeconds: amount('seconds', 0, 86_400),
+};
+
+const replacedCookieChecks: Checks<ReplacedCookie> = {
   name: cookieName,
   domain: optional(cookieDomain),
   path: optional(cookiePath),
-};
-
-const transportChecks: Checks<TransportOptions> = {
-  header,
 };
 
 const cacheChecks: Checks<CacheOptions> = {
@@ -115,10 +157,10 @@ const eventChecks: Checks<EventCallbacks> = {
   refreshed: optional(callable),
   refreshFailed: optional(callable),
   rejected: optional(callable),
-  coordination: optional(callable),
+  fleetChanged: optional(callable),
   written: optional(callable),
-  oldPassword: optional(callable),
-  configuration: optional(callable),
+  oldPasswordUsed: optional(callable),
+  misconfigured: optional(callable),
   signedIn: optional(callable),
   signedOut: optional(callable),
 };
@@ -129,36 +171,34 @@ const checks: Checks<SessionOptions> = {
     return message && `must be workos({ … }), oidc({ … }) or another Provider. It ${message}`;
   },
   password: passwordCheck,
-  required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
-  property: optional(text),
-  cookie: optional(object),
-  legacyCookies: optional((value) => (Array.isArray(value) ? undefined : 'must be a list of { name, domain, path }.')),
-  transport: optional(object),
-  cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
-  pickUser: optional((value) =>
-    Array.isArray(value) && value.every((item) => text(item) === undefined)
-      ? undefined
-      : 'must be a list of field names.',
-  ),
-  absoluteSeconds: optional(amount('seconds', 1, Infinity)),
-  idleSeconds: optional(amount('seconds', 60, Infinity)),
-  sealer: optional((value) => methods(value, 'recognises', 'open', 'seal')),
-  refresh: optional(object),
-  onTransient: optional(oneOf('defer', 'error', 'stale')),
-  staleSeconds: optional(amount('seconds', 0, 86_400)),
-  clockToleranceSeconds: optional(amount('seconds', 0, 300)),
-  cache: optional((value) => (value === false ? undefined : object(value))),
-  events: optional(object),
   baseUrl: optional(
     (value) =>
       secureBaseUrl(value) ??
       (new URL(String(value)).pathname === '/' ? undefined : 'must be an origin, without a path.'),
   ),
-  loginPath: optional(routePath),
-  callbackPath: optional(routePath),
-  logoutPath: optional(routePath),
-  afterSignIn: optional(path),
-  afterSignOut: optional(path),
+  required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
+  property: optional(text),
+  userFields: optional(list('field names', text)),
+  routes: optional(object),
+  signIn: optional(object),
+  signOut: optional(object),
+  cookie: optional(object),
+  header: optional(header),
+  cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
+  lifetime: optional(object),
+  refresh: optional(object),
+  whenUnavailable: optional((value) =>
+    value === 'continue' || value === 'refuse' || isRecord(value)
+      ? undefined
+      : 'must be "continue", "refuse" or { staleSeconds }.',
+  ),
+  clockToleranceSeconds: optional(amount('seconds', 0, 300)),
+  fleet: optional((value) =>
+    fleetParts(value) ? undefined : 'must be redisFleet({ … }) of "express-sealed-session/redis".',
+  ),
+  cache: optional((value) => (value === false ? undefined : object(value))),
+  sealer: optional((value) => methods(value, 'recognises', 'open', 'seal')),
+  events: optional(object),
 };
 
 const providerMethods: (keyof Provider)[] = [
@@ -192,27 +232,32 @@ function methods(value: unknown, ...names: string[]): string | undefined {
 /** Reads a rule, once, and says what is wrong with it. */
 export function readRule(at: string, rule: unknown): { readonly given: Rule; readonly problems: ConfigProblem[] } {
   const { given, problems } = readOptions(at, rule, ruleChecks);
-  // A misspelt variable would be no demand at all, and let everyone in who is signed in.
+  // A misspelt variable would be no demand at all, and let every signed-in visitor pass.
   const undemanding = Object.entries(given).filter(([, demand]) => demand === undefined);
   problems.push(...undemanding.map(([name]) => ({ path: `${at}.${name}`, message: 'must not be undefined.' })));
-  return { given, problems };
+  // A copy of the lists too: the caller's later changes are not what was checked.
+  return { given: problems.length > 0 ? given : structuredClone(given), problems };
+}
+
+/** Reads how a guard answers, once, and says what is wrong with it. */
+export function readGuardOptions(options: unknown) {
+  return readOptions<GuardOptions>('options', options, guardChecks);
 }
 
 /**
- * Reads the options, once, and checks them. What is returned is what was checked; nobody looks at the caller's objects
- * again, but for the provider and the parts with methods.
+ * Reads the options, once, and checks them. The result is what was checked: no code reads the caller's objects again,
+ * except the provider and the parts with methods.
  *
  * @throws {SessionConfigError} with everything that is wrong, each by its option path
  */
-export function readSessionOptions(options: unknown): SessionOptions {
-  refuseRequest(options, 'withSession', 'options');
-  const { given, problems } = readOptions('', options, checks);
-  // Nothing can be said of the parts of what is not an object.
+export function readSessionOptions(options: unknown, name: string): SessionOptions {
+  refuseRequest(options, name, 'options');
+  const { given, problems } = readOptions<SessionOptions>('', options, checks);
   if (!isRecord(options)) throw new SessionConfigError(problems);
   const isFine = (...names: string[]) => !problems.some(({ path: at }) => names.includes(at));
   function part<Value>(at: string, value: Value, partChecks: Checks<Extract<Value, object>>): Value {
     if (!isRecord(value) || !isFine(at)) return value;
-    const read = readOptions(at, value, partChecks);
+    const read = readOptions<Extract<Value, object>>(at, value, partChecks);
     problems.push(...read.problems);
     return read.given;
   }
@@ -221,12 +266,12 @@ export function readSessionOptions(options: unknown): SessionOptions {
   if (isFine('provider')) problems.push(...(provider.problems ?? []));
   const rule = isRecord(required) ? readRule('required', required) : undefined;
   problems.push(...(rule?.problems ?? []));
-  // As it is: middlewares that share their callbacks tell a thing once between them.
+  // Kept as the same object: instances that share their callbacks report a misconfiguration once between them.
   if (given.events && isFine('events')) problems.push(...checkOptions('events', given.events, eventChecks));
-  const legacyCookies = isFine('legacyCookies')
-    ? given.legacyCookies?.map((each, index) => {
-        const at = `legacyCookies[${index}]`;
-        const read = readOptions(at, each, legacyCookieChecks);
+  const cookie = part('cookie', given.cookie, cookieChecks);
+  const replaces = isFine('cookie', 'cookie.replaces')
+    ? cookie?.replaces?.map((each, index) => {
+        const read = readOptions<ReplacedCookie>(`cookie.replaces[${index}]`, each, replacedCookieChecks);
         problems.push(...read.problems);
         return read.given;
       })
@@ -234,21 +279,43 @@ export function readSessionOptions(options: unknown): SessionOptions {
   const read: SessionOptions = {
     ...given,
     required: rule?.given ?? required,
-    legacyCookies,
-    transport: part('transport', given.transport, transportChecks),
+    routes: part('routes', given.routes, routeChecks),
+    signIn: part('signIn', given.signIn, signInChecks),
+    signOut: part('signOut', given.signOut, signOutChecks),
+    cookie: cookie && { ...cookie, replaces },
+    lifetime: part('lifetime', given.lifetime, lifetimeChecks),
     refresh: part('refresh', given.refresh, refreshChecks),
+    whenUnavailable: part('whenUnavailable', given.whenUnavailable, whenUnavailableChecks),
     cache: part('cache', given.cache, cacheChecks),
-    cookie: part('cookie', given.cookie, cookieChecks),
   };
-  if (isFine('provider', 'cookie', 'cookie.name')) problems.push(...findCookieConflicts(read));
-  if (isFine(...Object.keys(routePaths(read)))) problems.push(...findSharedPaths(read));
+  if (isFine('provider', 'cookie', 'cookie.name', 'cookie.secure')) {
+    problems.push(...findCookieConflicts(isFine('baseUrl') ? read : { ...read, baseUrl: undefined }));
+  }
+  if (isFine('routes', 'routes.login', 'routes.callback', 'routes.logout')) problems.push(...findRouteConflicts(read));
   if (problems.length > 0) throw new SessionConfigError(problems);
   return read;
 }
 
+/** Whether the cookie has `Secure`: as `baseUrl` is reached, unless said otherwise. */
+export function isCookieSecure({ cookie = {}, baseUrl }: SessionOptions): boolean {
+  return cookie.secure ?? (baseUrl === undefined || new URL(baseUrl).protocol === 'https:');
+}
+
+/** The cookie's name. Browsers take a name with a prefix for `Secure` cookies only, so without it the prefix goes. */
+export function cookieNameOf({ cookie = {}, baseUrl, provider }: SessionOptions): string {
+  const { cookieName: own } = provider;
+  return (
+    cookie.name ??
+    (isCookieSecure({ cookie, baseUrl, provider } as SessionOptions) ? own : own.replace(/^__(Host|Secure)-/i, ''))
+  );
+}
+
 /** Combinations that browsers refuse without a word (RFC 6265bis sections 4.1.3 and 5.7). */
-function findCookieConflicts({ cookie = {}, provider }: SessionOptions): ConfigProblem[] {
-  const { name = provider.cookieName, domain, path: at = '/', secure = true, sameSite } = cookie;
+function findCookieConflicts(options: SessionOptions): ConfigProblem[] {
+  const { cookie = {}, baseUrl } = options;
+  const { domain, path: at = '/', sameSite } = cookie;
+  const name = cookieNameOf(options);
+  const secure = isCookieSecure(options);
   const problems: ConfigProblem[] = [];
   const conflict = (part: keyof CookieOptions, message: string) => problems.push({ path: `cookie.${part}`, message });
   if (name.toLowerCase().startsWith('__host-')) {
@@ -260,23 +327,36 @@ function findCookieConflicts({ cookie = {}, provider }: SessionOptions): ConfigP
     conflict('secure', `cannot be false for a cookie whose name begins with "__". Set another "cookie.name" as well.`);
   }
   if (sameSite === 'none' && !secure) conflict('sameSite', 'can be "none" only with "secure".');
+  if (cookie.secure === false && baseUrl !== undefined && !isLoopback(new URL(baseUrl).hostname)) {
+    conflict('secure', 'can be false only where "baseUrl" is on localhost, 127.0.0.1 or [::1]. Leave it out.');
+  }
   return problems;
 }
 
-/** The paths of the routes, with their defaults. */
-export function routePaths({
-  loginPath = '/login',
-  callbackPath = '/callback',
-  logoutPath = '/logout',
-}: SessionOptions) {
-  return { loginPath, callbackPath, logoutPath };
+/** The paths of the routes that are switched on, with their defaults. */
+export function routePaths({ login = true, callback = true, logout = true }: RouteOptions = {}) {
+  const pathOf = (given: string | boolean, usual: string) =>
+    typeof given === 'string' ? given : given ? usual : undefined;
+  return {
+    login: pathOf(login, '/login'),
+    callback: pathOf(callback, '/callback'),
+    logout: pathOf(logout, '/logout'),
+  };
 }
 
-function findSharedPaths(options: SessionOptions): ConfigProblem[] {
-  const paths = Object.entries(routePaths(options));
-  return paths.flatMap(([name, each], index) => {
+function findRouteConflicts({ routes }: SessionOptions): ConfigProblem[] {
+  const paths = Object.entries(routePaths(routes)).filter(([, each]) => each !== undefined);
+  const problems = paths.flatMap(([name, each], index) => {
     const other = paths.slice(0, index).find(([, earlier]) => earlier === each);
-    const message = `is also "${other?.[0]}", and only one of them would ever run. Give each a path of its own.`;
-    return other ? [{ path: name, message }] : [];
+    const message = `is also "routes.${other?.[0]}", and only one of them would ever run. Give each a path of its own.`;
+    return other ? [{ path: `routes.${name}`, message }] : [];
   });
+  const { login, callback } = routePaths(routes);
+  if (login !== undefined && callback === undefined) {
+    problems.push({
+      path: 'routes.callback',
+      message: 'cannot be false where "routes.login" is on: every sign-in would end there.',
+    });
+  }
+  return problems;
 }

@@ -1,146 +1,194 @@
-import type { IncomingMessage } from 'node:http';
-
 import { type Emit, emitterFor } from '../events.js';
+import { type Fleet, type FleetParts, fleetParts } from '../fleet/fleet.js';
+import { processFleet } from '../fleet/process-fleet.js';
+import type { CarrierSettings } from '../http/carrier.js';
 import type { CookieSettings } from '../http/cookies.js';
-import type { TransportSettings } from '../http/carrier.js';
-import { readSessionOptions, routePaths } from './check-options.js';
 import type { Provider } from '../provider/provider.js';
-import type { Coordinator } from '../refresh/coordinator.js';
-import { processCoordinator } from '../refresh/single-flight.js';
-import type { RenewalSettings } from '../refresh/refresh.js';
-import { aesGcmSealer } from '../seal/aes-gcm.js';
+import type { RefreshSettings } from '../refresh/refresh.js';
+import { rubySealer } from '../seal/aes-gcm.js';
 import { ironSealer } from '../seal/iron.js';
-import { type Passwords, readPasswords } from '../seal/passwords.js';
+import { type Password, type Passwords, readPasswords } from '../seal/passwords.js';
 import { type Sealer, type Sealing, sealing } from '../seal/sealer.js';
-import { type SessionPayload, snakeCasePayload, type User } from '../session/payload.js';
-import type { Rule, SessionOptions } from './session-options.js';
+import { snakeCasePayload } from '../session/codec.js';
+import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
+import { cookieNameOf, isCookieSecure, readSessionOptions, routePaths } from './check-options.js';
+import type { LifetimeOptions, Rule, SessionOptions } from './session-options.js';
 
-/** The options, checked, with every default in its place. Nobody looks at the caller's object again. */
-export interface Config {
-  readonly provider: Provider;
+/** How seals are opened and made. */
+export interface SealSettings {
   readonly passwords: Passwords;
-  readonly required: Rule | undefined;
-  readonly property: string;
-  readonly transport: TransportSettings;
-  readonly absoluteMs: number;
-  readonly idleMs: number;
-  readonly shape: (payload: SessionPayload) => SessionPayload;
-  readonly sealer: Sealer;
   readonly sealers: readonly Sealer[];
-  readonly coordinator: Coordinator;
-  readonly renewal: RenewalSettings;
-  readonly windowMs: number;
-  readonly touch: (req: IncomingMessage) => boolean;
-  readonly onTransient: 'defer' | 'error' | 'stale';
-  readonly staleMs: number;
+  /** How sessions are sealed: the first password, or another one that a caller gives. */
+  readonly sealingUnder: (password?: Password) => Sealing<SessionPayload>;
+}
+
+/** What the life of a session needs to know. */
+export interface LifeSettings {
+  readonly provider: Provider;
+  readonly seals: SealSettings;
+  readonly fleet: FleetParts;
+  readonly refresh: RefreshSettings;
+  /** How long before the expiry of an access token it is refreshed, in milliseconds. */
+  readonly aheadMs: number;
+  readonly lifetimes: Lifetimes;
   readonly clockToleranceSeconds: number;
-  readonly verified: VerifiedSessions | undefined;
-  readonly verifiedMs: number;
-  readonly emit: Emit;
-  readonly routes: {
-    readonly baseUrl: string | undefined;
-    readonly loginPath: string;
-    readonly callbackPath: string;
-    readonly logoutPath: string;
-    readonly afterSignIn: string;
-    readonly afterSignOut: string;
+  readonly memory: {
+    readonly sessions: VerifiedSessions;
+    /** How long a verified session is believed without a look at its token. */
+    readonly maxMs: number;
   };
+  readonly emit: Emit;
+}
+
+/** What a visit needs to know: how requests are judged. */
+export interface VisitSettings {
+  readonly isActivity: NonNullable<LifetimeOptions['isActivity']>;
+  readonly whenUnavailable: 'continue' | 'refuse' | 'stale';
+  readonly staleMs: number;
+  /** Whether the cookie travels in clear, so that other hosts than localhost are refused. */
+  readonly isInsecure: boolean;
+}
+
+/** What the place of a session on requests needs to know. */
+export interface MountSettings {
+  readonly property: string;
+  readonly required: Rule | undefined;
+}
+
+/** What the routes need to know. */
+export interface RouteSettings {
+  readonly baseUrl: string | undefined;
+  readonly paths: ReturnType<typeof routePaths>;
+  readonly afterSignIn: string;
+  readonly afterSignOut: string;
+}
+
+/** The options, checked, with every default in its place, in parts named by who reads them. */
+export interface Config {
+  readonly life: LifeSettings;
+  readonly carrier: CarrierSettings;
+  readonly visit: VisitSettings;
+  readonly mount: MountSettings;
+  readonly routes: RouteSettings;
 }
 
 /**
  * Checks the options and fills in the defaults.
  *
+ * @param name the function that was given them, for its messages
  * @throws {SessionConfigError} with everything that is wrong, each by its option path
  */
-export function resolveOptions(given: SessionOptions): Config {
-  const options = readSessionOptions(given);
-  const { provider, password = '', refresh = {}, cache = {}, required } = options;
-  const passwords = readPasswords(password);
-  const sealer = options.sealer ?? ironSealer();
-  const coordinator = refresh.coordinator ?? processCoordinator;
-  const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
+export function resolveOptions(given: unknown, name: string): Config {
+  const options = readSessionOptions(given, name);
+  const { provider, required, whenUnavailable = 'continue', signIn = {}, signOut = {} } = options;
   const emit = emitterFor(options.events, provider);
-  const absoluteMs = (options.absoluteSeconds ?? Infinity) * 1000;
-  const idleMs = (options.idleSeconds ?? Infinity) * 1000;
-  const pickUser = userPicker(options.pickUser);
-  const shape = (payload: SessionPayload) => stamp(pickUser(payload), absoluteMs, idleMs);
-  coordinator.onScope?.(scopeListener(emit));
   const cookie = resolveCookie(options);
-  if (!cookie.secure) emit('configuration', { problem: 'insecure cookie', message: insecureMessage });
+  const isInsecure = !cookie.secure;
+  // With an http `baseUrl`, which is on localhost, that is what the app asked for. Without one it may be a mistake.
+  if (isInsecure && options.baseUrl === undefined) {
+    emit('misconfigured', { problem: 'insecure_cookie', option: 'cookie.secure', message: insecureMessage });
+  }
 
   return Object.freeze({
-    provider,
-    passwords,
-    required: typeof required === 'object' ? required : required ? {} : undefined,
-    property: options.property ?? 'session',
-    transport: {
+    life: resolveLife(options, emit),
+    carrier: {
       cookie,
-      legacyCookies: (options.legacyCookies ?? []).map(({ name, domain, path: at = '/' }) => ({
-        name,
+      replaces: (options.cookie?.replaces ?? []).map(({ name: old, domain, path = '/' }) => ({
+        name: old,
         domain,
-        path: at,
+        path,
       })),
-      header: options.transport?.header.toLowerCase(),
+      header: options.header?.toLowerCase(),
       cacheControl: options.cacheControl ?? 'written',
-      tellCached: () => {
-        emit('configuration', { problem: 'cache-control', message: cachedMessage });
+      onSharedCache: () => {
+        emit('misconfigured', { problem: 'shared_cache', option: 'cacheControl', message: sharedCacheMessage });
       },
     },
-    absoluteMs,
-    idleMs,
-    shape,
-    sealer,
-    sealers: [sealer, ironSealer(), aesGcmSealer()],
-    coordinator,
-    renewal: {
-      provider,
-      coordinator,
-      graceMs: (refresh.graceSeconds ?? 60) * 1000,
-      waitMs: refresh.waitMs ?? 5_000,
-      budgetMs: refresh.budgetMs ?? 20_000,
-      shape,
-      ...sessionSealing(sealer, passwords, provider),
+    visit: {
+      isActivity: options.lifetime?.isActivity ?? (() => true),
+      whenUnavailable: typeof whenUnavailable === 'object' ? 'stale' : whenUnavailable,
+      staleMs: typeof whenUnavailable === 'object' ? whenUnavailable.staleSeconds * 1000 : 0,
+      isInsecure,
     },
-    touch: refresh.touch ?? (() => true),
-    windowMs: (refresh.windowSeconds ?? 60) * 1000,
-    onTransient: options.onTransient ?? 'defer',
-    staleMs: (options.staleSeconds ?? 300) * 1000,
-    clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
-    verified: cache ? verifiedSessions(maxSessions) : undefined,
-    verifiedMs: maxSeconds * 1000,
-    emit,
+    mount: {
+      property: options.property ?? 'session',
+      required: typeof required === 'object' ? required : required ? {} : undefined,
+    },
     routes: {
       baseUrl: options.baseUrl === undefined ? undefined : new URL(options.baseUrl).origin,
-      ...routePaths(options),
-      afterSignIn: options.afterSignIn ?? '/',
-      afterSignOut: options.afterSignOut ?? '/',
+      paths: routePaths(options.routes),
+      afterSignIn: signIn.returnTo ?? '/',
+      afterSignOut: signOut.returnTo ?? '/',
     },
   } satisfies Config);
 }
 
-/** Seals sessions, with the field names of those who read the seals. */
-export function sessionSealing(
-  sealer: Sealer,
-  passwords: Passwords,
-  { sealsUserInCamelCase }: Provider,
-): Sealing<SessionPayload> {
-  const { sealedUnder, seal } = sealing(sealer, passwords);
-  if (sealer.fields !== 'snake_case') return { sealedUnder, seal };
-  return { sealedUnder, seal: (payload) => seal(snakeCasePayload(payload, sealsUserInCamelCase)) };
+function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
+  const { provider, password = '', refresh = {}, lifetime = {}, cache = {} } = options;
+  const passwords = readPasswords(password);
+  const sealer = options.sealer ?? ironSealer();
+  const fleet = partsOf(options.fleet ?? processFleet);
+  const lifetimes = {
+    absoluteMs: (lifetime.absoluteSeconds ?? Infinity) * 1000,
+    idleMs: (lifetime.idleSeconds ?? Infinity) * 1000,
+  };
+  const pickUser = userPicker(options.userFields);
+  const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
+  const sealingUnder = (given?: Password) =>
+    sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider);
+  fleet.onChange(listenerFor(emit));
+
+  return {
+    provider,
+    seals: { passwords, sealers: [sealer, ironSealer(), rubySealer()], sealingUnder },
+    fleet,
+    refresh: {
+      provider,
+      coordinator: fleet.coordinator,
+      graceMs: (refresh.graceSeconds ?? 60) * 1000,
+      waitMs: refresh.waitMs ?? 5_000,
+      timeoutMs: refresh.timeoutMs ?? 20_000,
+      shape: (payload) => stamp(pickUser(payload), lifetimes),
+      ...sealingUnder(),
+    },
+    aheadMs: (refresh.aheadSeconds ?? 60) * 1000,
+    lifetimes,
+    clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
+    memory: {
+      sessions: verifiedSessions(maxSessions, { keepsSessions: cache !== false }),
+      maxMs: maxSeconds * 1000,
+    },
+    emit,
+  };
 }
 
+function partsOf(fleet: Fleet): FleetParts {
+  const parts = fleetParts(fleet);
+  // The checks of the options have seen that it is a fleet.
+  if (!parts) throw new TypeError('The fleet has no parts.');
+  return parts;
+}
+
+/** Seals sessions, with the field names of those who read the seals. */
+function sealingOf(sealer: Sealer, passwords: Passwords, { sealsUserInCamelCase }: Provider): Sealing<SessionPayload> {
+  const { seal, ...rest } = sealing(sealer, passwords);
+  if (sealer.fields !== 'snake_case') return { ...rest, seal };
+  return { ...rest, seal: (payload) => seal(snakeCasePayload(payload, sealsUserInCamelCase)) };
+}
+
+// Browsers cut off at 400 days (RFC 6265bis section 5.6.2).
 const maxCookieAge = 34_560_000;
 
-const cachedMessage =
+const sharedCacheMessage =
   'A handler meant a response that carries a session for shared caches (Cache-Control: public or s-maxage). It was ' +
-  'sent as "private, no-store": a cache would have handed the session to somebody else.';
+  'sent as "private, no-store": a cache would have handed the session to another visitor.';
 
 const insecureMessage =
   'The session cookie is written without Secure ("cookie.secure" is false), so it travels in clear. That is for ' +
   'development on localhost: requests to any other host are refused. Leave the option out in production.';
 
-/** Keeps the wanted fields of the user. The session in memory and the one in the cookie are to be the same. */
+/** Keeps the wanted fields of the user, so that the session in memory and the one in the cookie are the same. */
 function userPicker(fields: readonly string[] | undefined): (payload: SessionPayload) => SessionPayload {
   if (fields === undefined) return (payload) => payload;
   const wanted = new Set(['id', ...fields]);
@@ -151,21 +199,8 @@ function userPicker(fields: readonly string[] | undefined): (payload: SessionPay
   };
 }
 
-const scopeListeners = new WeakMap<Emit, (scope: 'process' | 'fleet') => void>();
-
-/** One listener for each emitter: what several middlewares share is told once. */
-function scopeListener(emit: Emit): (scope: 'process' | 'fleet') => void {
-  const listener =
-    scopeListeners.get(emit) ??
-    ((scope) => {
-      emit('coordination', { scope });
-    });
-  scopeListeners.set(emit, listener);
-  return listener;
-}
-
 /** Where a lifetime is limited, notes when the session began and was last used, unless that is known. */
-function stamp(payload: SessionPayload, absoluteMs: number, idleMs: number): SessionPayload {
+function stamp(payload: SessionPayload, { absoluteMs, idleMs }: Lifetimes): SessionPayload {
   const now = Math.trunc(Date.now() / 1000);
   return {
     ...payload,
@@ -174,13 +209,27 @@ function stamp(payload: SessionPayload, absoluteMs: number, idleMs: number): Ses
   };
 }
 
-function resolveCookie({ cookie = {}, provider, absoluteSeconds = Infinity }: SessionOptions): CookieSettings {
+const fleetListeners = new WeakMap<Emit, (reachable: boolean) => void>();
+
+/** One listener for each emitter: sessions that share a fleet and their callbacks report a change once. */
+function listenerFor(emit: Emit): (reachable: boolean) => void {
+  const listener =
+    fleetListeners.get(emit) ??
+    ((reachable) => {
+      emit('fleetChanged', { reachable });
+    });
+  fleetListeners.set(emit, listener);
+  return listener;
+}
+
+function resolveCookie(options: SessionOptions): CookieSettings {
+  const { cookie = {}, lifetime = {} } = options;
   return {
-    name: cookie.name ?? provider.cookieName,
+    name: cookieNameOf(options),
     domain: cookie.domain,
     path: cookie.path ?? '/',
     sameSite: cookie.sameSite ?? 'lax',
-    secure: cookie.secure ?? true,
-    maxAge: Math.trunc(Math.min(cookie.maxAge ?? maxCookieAge, absoluteSeconds, maxCookieAge)),
+    secure: isCookieSecure(options),
+    maxAge: Math.trunc(Math.min(cookie.maxAge ?? maxCookieAge, lifetime.absoluteSeconds ?? Infinity, maxCookieAge)),
   };
 }

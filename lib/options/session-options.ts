@@ -1,32 +1,70 @@
 import type { IncomingMessage } from 'node:http';
 
 import type { EventCallbacks } from '../events.js';
+import type { Fleet } from '../fleet/fleet.js';
 import type { Provider } from '../provider/provider.js';
-import type { Coordinator } from '../refresh/coordinator.js';
 import type { Password } from '../seal/passwords.js';
 import type { Sealer } from '../seal/sealer.js';
+import type { SessionUser, User } from '../session/payload.js';
+
+/** Of what a session may have many of: this one, all of these, or any of these. */
+export type Wanted = string | { readonly all: readonly string[] } | { readonly any: readonly string[] };
+
+/** Of what a session has one of: this one, or one of these. */
+export type OneOf = string | readonly string[];
 
 /**
- * What a session must have to pass. Every part that is given must hold. None may be `undefined`: a misspelt variable
- * would be no demand at all.
+ * Who may pass. Every part that is given must hold. None may be `undefined`: a misspelt variable would be no demand at
+ * all. A bare list of permissions or roles is refused, because one reader takes it for "all" and another for "any".
  */
 export interface Rule {
-  /** All of these permissions. */
-  readonly permissions?: string | readonly string[];
-  /** One of these roles. */
-  readonly roles?: string | readonly string[];
-  /** All of these entitlements. */
-  readonly entitlements?: string | readonly string[];
-  /** All of these feature flags. */
-  readonly featureFlags?: string | readonly string[];
-  /** Signed in to one of these organizations. */
-  readonly organizationId?: string | readonly string[];
-  /** Whether a visitor who opens a page is sent to sign in rather than told 401. Default: true. */
-  readonly redirect?: boolean;
+  readonly permissions?: Wanted;
+  readonly roles?: Wanted;
+  readonly entitlements?: Wanted;
+  readonly featureFlags?: Wanted;
+  /** Signed in to this organization, or to one of these. */
+  readonly organizationId?: OneOf;
+}
+
+/** How a guard answers, which is no part of who may pass. */
+export interface GuardOptions {
+  /** Whether a visitor who opens a page is sent to sign in rather than answered 401. Default: true. */
+  readonly redirect?: boolean | undefined;
+}
+
+/**
+ * The paths of `sessions.routes()`. A path, `true` for the one named here, `false` for none. The three are on unless
+ * said otherwise.
+ */
+export interface RouteOptions {
+  /** Default: `/login`. */
+  readonly login?: string | boolean | undefined;
+  /** Default: `/callback`. To be registered with the provider as `baseUrl` + this path. */
+  readonly callback?: string | boolean | undefined;
+  /** Default: `/logout`. */
+  readonly logout?: string | boolean | undefined;
+}
+
+export interface SignInOptions {
+  /** Where a visitor goes who signed in without asking for a page. Default: `/`. */
+  readonly returnTo?: string | undefined;
+}
+
+export interface SignOutOptions {
+  /** Where a visitor goes after signing out. Default: `/`. */
+  readonly returnTo?: string | undefined;
+}
+
+/** A cookie that ours replaces: removed from browsers when ours is written, never read. */
+export interface ReplacedCookie {
+  readonly name: string;
+  readonly domain?: string | undefined;
+  /** Default: `/`. */
+  readonly path?: string | undefined;
 }
 
 export interface CookieOptions {
-  /** Default: the provider's (`wos-session` for WorkOS, `__Host-session` for OIDC). */
+  /** Default: the provider's (`wos-session` for WorkOS, `__Host-session` for OpenID Connect). */
   readonly name?: string | undefined;
   /** Default: none, so that the cookie belongs to this host alone. */
   readonly domain?: string | undefined;
@@ -34,48 +72,41 @@ export interface CookieOptions {
   readonly path?: string | undefined;
   /** Default: `lax`. With `strict`, the visitor seems signed out on the first page after the provider's. */
   readonly sameSite?: 'lax' | 'strict' | 'none' | undefined;
-  /** Default: true. `false` is for development on localhost, and is warned of: any other host is refused. */
+  /**
+   * Default: whether `baseUrl` is https; true without a `baseUrl`. `false` is for development: requests to any other
+   * host than localhost are then refused.
+   */
   readonly secure?: boolean | undefined;
   /** Seconds. Default and most: 34,560,000 (400 days, where browsers cut off). */
   readonly maxAge?: number | undefined;
+  /** Cookies of an earlier set-up (another name, domain or path): two of one name shadow each other. */
+  readonly replaces?: readonly ReplacedCookie[] | undefined;
 }
 
-/** How the seal travels where there are no cookies. */
-export interface TransportOptions {
+export interface LifetimeOptions {
+  /** A session ends this long after signing in, whatever else. Default: when the provider ends it. */
+  readonly absoluteSeconds?: number | undefined;
+  /** A session ends this long after the last request that counts as activity. Default: when the provider ends it. */
+  readonly idleSeconds?: number | undefined;
   /**
-   * The name of the request header that brings the seal, and of the response header that takes the new one back: one
-   * of your own, not one with a meaning, such as `Authorization`.
+   * Whether a request is its user's doing: `false` for polls, so that they keep nothing alive that the provider would
+   * let end for inactivity. Default: every request is, except prefetches and `OPTIONS`.
    */
-  readonly header: string;
-}
-
-/** Where a cookie of an earlier set-up lies. */
-export interface LegacyCookie {
-  readonly name: string;
-  readonly domain?: string | undefined;
-  /** Default: `/`. */
-  readonly path?: string | undefined;
+  readonly isActivity?: ((req: IncomingMessage) => boolean) | undefined;
 }
 
 export interface RefreshOptions {
   /** Refresh this long before the access token expires, or a fifth of its lifetime if that is less. Default: 60. */
-  readonly windowSeconds?: number | undefined;
+  readonly aheadSeconds?: number | undefined;
   /**
    * How long a request with the old cookie is given the new one, once a browser has come with the new one. Until then
    * it is kept for a quarter of an hour, for the browser to come back for. Default: 60.
    */
   readonly graceSeconds?: number | undefined;
-  /**
-   * Whether a request may renew a session ahead of its expiry: `false` for polls, so that they do not keep alive what
-   * the provider would let end for inactivity. Default: every request may, except prefetches and `OPTIONS`.
-   */
-  readonly touch?: ((req: IncomingMessage) => boolean) | undefined;
   /** The longest that a request waits for a refresh, in milliseconds. Default: 5000. */
   readonly waitMs?: number | undefined;
   /** The longest that a refresh runs, in milliseconds; it goes on without the request. Default: 20000. */
-  readonly budgetMs?: number | undefined;
-  /** Default: one in memory, shared by every middleware of the process. */
-  readonly coordinator?: Coordinator | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface CacheOptions {
@@ -85,61 +116,59 @@ export interface CacheOptions {
   readonly maxSeconds?: number | undefined;
 }
 
-export interface SessionOptions {
-  /** `workos(…)`, `oidc(…)` or another `Provider`. */
-  readonly provider: Provider;
-  /** 32 characters or more; or a map of id → password: the highest id seals, all open. */
+/**
+ * What becomes of a request while it cannot be known whether its session is good. `continue`: it goes on, not signed
+ * in, and guards answer 503. `refuse`: the middleware answers 503. `{ staleSeconds }`: the old claims serve this long
+ * after their expiry while the provider cannot refresh them; while its keys cannot be had, nothing unverified is served.
+ */
+export type WhenUnavailable = 'continue' | 'refuse' | { readonly staleSeconds: number };
+
+/** The options of `withSession` and `createSessionManager`. */
+export interface SessionOptions<U extends User = SessionUser> {
+  /** `workos(…)`, `oidc(…)` or a `Provider` of your own. */
+  readonly provider: Provider<U>;
+  /**
+   * 32 characters or more. Of a list `[newest, older]` the first seals, and each opens. A map of id → password is taken
+   * too, as iron-session has it: its highest id seals.
+   */
   readonly password: Password | undefined;
-  /** Makes the middleware the guard itself: `true`, or a rule as for `requireSession`. Default: false. */
+  /** The app's own origin, such as `https://app.example.com`. Required by `routes()`; never read from a request. */
+  readonly baseUrl?: string | undefined;
+  /** Makes the middleware the guard itself: `true`, or a rule. Default: false. */
   readonly required?: boolean | Rule | undefined;
-  /** Where the session goes on the request. Default: `session`. */
+  /** Where the session is on the request. Default: `session`. */
   readonly property?: string | undefined;
+  /** The fields of the user that are sealed; `id` always is. Default: all. */
+  readonly userFields?: readonly string[] | undefined;
+
+  readonly routes?: RouteOptions | undefined;
+  readonly signIn?: SignInOptions | undefined;
+  readonly signOut?: SignOutOptions | undefined;
+
   readonly cookie?: CookieOptions | undefined;
   /**
-   * Cookies of an earlier set-up (another name, domain or path), removed from browsers when a cookie is written: two of
-   * one name shadow each other. They are not read.
+   * For native apps: the request header that brings the seal in place of the cookie, and the response header that takes
+   * the new one back. One of your own, not one with a meaning, such as `Authorization`. Default: none.
    */
-  readonly legacyCookies?: readonly LegacyCookie[] | undefined;
-  /** For native apps: a request header that brings the seal in place of the cookie, and takes the new one back. */
-  readonly transport?: TransportOptions | undefined;
+  readonly header?: string | undefined;
   /**
    * Which responses are kept out of caches, whatever the handler said: those with a new cookie, those for signed-in
    * visitors as well, or none. Default: `written`.
    */
   readonly cacheControl?: 'written' | 'authenticated' | false | undefined;
-  /** The fields of the user that are sealed; `id` always is. Default: all. */
-  readonly pickUser?: readonly string[] | undefined;
-  /** A session ends this long after signing in, whatever else. Default: when the provider ends it. */
-  readonly absoluteSeconds?: number | undefined;
-  /** A session ends this long after the last request that `refresh.touch` counts. Default: when the provider ends it. */
-  readonly idleSeconds?: number | undefined;
-  /** How the cookie is written. Every known format is read. Default: `ironSealer()`. */
-  readonly sealer?: Sealer | undefined;
+
+  readonly lifetime?: LifetimeOptions | undefined;
   readonly refresh?: RefreshOptions | undefined;
-  /**
-   * What becomes of a request while it cannot be known whether its session is good: `defer` lets it go on, not signed
-   * in (guards answer 503), `error` answers 503, `stale` serves the old claims for `staleSeconds` while the provider
-   * cannot renew them (while its keys cannot be had it is `defer`: nothing unverified is served). Default: `defer`.
-   */
-  readonly onTransient?: 'defer' | 'error' | 'stale' | undefined;
-  /** How long after their expiry the old claims serve, with `onTransient: 'stale'`. Default: 300. */
-  readonly staleSeconds?: number | undefined;
+  /** Default: `continue`. */
+  readonly whenUnavailable?: WhenUnavailable | undefined;
   /** How far the provider's clock may be off, for `exp` and `nbf`. Default: 5. */
   readonly clockToleranceSeconds?: number | undefined;
+
+  /** What coordinates refreshes and remembers endings: `redisFleet(…)` for several processes. Default: this process. */
+  readonly fleet?: Fleet | undefined;
   /** Verified sessions remembered in memory; `false` turns it off. */
   readonly cache?: false | CacheOptions | undefined;
+  /** How the cookie is written. Every known format is read. Default: `ironSealer()`. */
+  readonly sealer?: Sealer | undefined;
   readonly events?: EventCallbacks | undefined;
-
-  /** The app's own origin, such as `https://app.example.com`. Required by `sessionRoutes`; never read from a request. */
-  readonly baseUrl?: string | undefined;
-  /** Default: `/login`. */
-  readonly loginPath?: string | undefined;
-  /** Default: `/callback`. To be registered with the provider as `baseUrl` + `callbackPath`. */
-  readonly callbackPath?: string | undefined;
-  /** Default: `/logout`. */
-  readonly logoutPath?: string | undefined;
-  /** Where a visitor goes who signed in without asking for a page. Default: `/`. */
-  readonly afterSignIn?: string | undefined;
-  /** Where a visitor goes after signing out. Default: `/`. */
-  readonly afterSignOut?: string | undefined;
 }

@@ -13,7 +13,9 @@ import {
   textOrList,
 } from '../checks.js';
 import { isRecord, nonEmptyString } from '../json.js';
-import { type Claims, type SessionPayload, type TerminalReason, type TokenSet, type User } from '../session/payload.js';
+import type { SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
+import type { SessionClaims } from '../session/profile.js';
+import type { TerminalReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { readDocument } from '../wire/answer.js';
 import { cachedDocument } from '../wire/cached-document.js';
@@ -87,7 +89,7 @@ const checks: Checks<OidcOptions> = {
  *   password: process.env.SESSION_PASSWORD,
  * });
  */
-export function oidc(options: OidcOptions): Provider {
+export function oidc(options: OidcOptions): Provider<SessionUser> {
   const { given: own, problems } = readOptions('provider', options, checks);
   if (isRecord(options) && own.clientSecret === undefined && own.clientAuthentication === undefined) {
     problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
@@ -134,7 +136,7 @@ export function oidc(options: OidcOptions): Provider {
       algorithms: algorithms ?? (named.length ? named : ['RS256']),
       issuer: [as.issuer],
       audience: audiences,
-      issuedToUs: (claims: Claims) => issuedTo(clientId, claims, audiences === undefined),
+      issuedToUs: (claims: SessionClaims) => issuedTo(clientId, claims, audiences === undefined),
     };
     rules = { as, made };
     return made;
@@ -296,13 +298,13 @@ function isAsymmetric(algorithm: unknown): boolean {
  * Whether the token names this client as the one it was issued to. Vendors use different claims for it. Without any of
  * them, the token must have this client as its audience, or an audience that the options demand.
  */
-function issuedTo(clientId: string, claims: Claims, mustSay: boolean): boolean {
+function issuedTo(clientId: string, claims: SessionClaims, mustSay: boolean): boolean {
   const named = ['client_id', 'azp', 'cid', 'appid'].map((claim) => claims[claim]).find((id) => typeof id === 'string');
   if (named !== undefined) return named === clientId;
   return !mustSay || [claims.aud].flat().includes(clientId);
 }
 
-// Claims of an ID token about itself and about the sign-in, not about the person.
+// SessionClaims of an ID token about itself and about the sign-in, not about the person.
 const protocolClaims = new Set(
   'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk'.split(' '),
 );

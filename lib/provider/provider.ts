@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 
 import type { Awaitable } from '../awaitable.js';
 import type { ConfigProblem } from '../errors.js';
-import type { Claims, SessionPayload, TerminalReason, TokenSet, User } from '../session/payload.js';
+import type { SessionPayload, TokenSet, User } from '../session/payload.js';
+import type { SessionClaims } from '../session/profile.js';
+import type { TerminalReason } from '../session/reasons.js';
 import type { TokenRequest } from '../wire/token-endpoint.js';
 
 export type { TokenRequest } from '../wire/token-endpoint.js';
@@ -23,7 +25,7 @@ export interface AccessTokenRules {
    * Whether the token was issued to this client. Only `true` lets it pass. Give this or `audience`: without both, a
    * token that the provider issued to another app signs its user in here.
    */
-  readonly issuedToUs?: ((claims: Claims) => boolean) | undefined;
+  readonly issuedToUs?: ((claims: SessionClaims) => boolean) | undefined;
 }
 
 /** What is presented to get new tokens. */

@@ -1,14 +1,9 @@
 import { type Checks, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
 import { isRecord, nonEmptyString } from '../json.js';
-import {
-  camelCaseFields,
-  type Claims,
-  type Impersonator,
-  type SessionPayload,
-  type TerminalReason,
-  type TokenSet,
-  type User,
-} from '../session/payload.js';
+import { camelCaseFields } from '../session/codec.js';
+import type { Impersonator, SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
+import type { SessionClaims } from '../session/profile.js';
+import type { TerminalReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { ProviderFailure } from '../wire/failure.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
@@ -46,7 +41,7 @@ const checks: Checks<WorkosOptions> = {
  *   password: process.env.SESSION_PASSWORD,
  * });
  */
-export function workos(options: WorkosOptions): Provider {
+export function workos(options: WorkosOptions): Provider<SessionUser> {
   const { given, problems } = readOptions('provider', options, checks);
   // With problems there is no provider to build. `withSession` reports them, and no method is called.
   const {
@@ -64,7 +59,7 @@ export function workos(options: WorkosOptions): Provider {
     algorithms: ['RS256'],
     issuer: issuer === undefined ? issuersOf(base, clientId) : [issuer].flat(),
     audience: audience === undefined ? undefined : [audience].flat(),
-    issuedToUs: (claims: Claims) => claims.client_id === undefined || claims.client_id === clientId,
+    issuedToUs: (claims: SessionClaims) => claims.client_id === undefined || claims.client_id === clientId,
   };
 
   function authenticate(grant: Record<string, string | undefined>): TokenRequest {

@@ -1,27 +1,28 @@
-import type { RetryableReason } from '../session/payload.js';
-import type { Judgement, Transient } from './outcome.js';
+import type { RetryableReason } from '../session/reasons.js';
+import type { JudgedAnswer, Unavailable } from './outcome.js';
 
 interface Breaker {
   failures: number;
   reason: RetryableReason;
   openUntilMs: number;
-  /** Whether the one request that may try is on its way. */
+  /** Whether the one request that may try is running. */
   probing: boolean;
 }
 
-// So many failures in a row are an outage and not a bad moment.
+// This many failures in a row are an outage and not a bad moment.
 const threshold = 5;
+// The pause before the next attempt: it doubles after each failure, up to the longest.
 const firstPauseMs = 1_000;
 const longestPauseMs = 15_000;
 
-// An outage is the provider's, whichever middleware notices it. A handful of providers at most.
+// By provider, because an outage concerns every middleware that asks it. An app has a handful at most.
 const breakers = new Map<string, Breaker>();
 
 /**
- * Asks the provider, unless it has been away for a while: then one request in a pause tries, and all the others learn
- * at once that it cannot be known now. An outage costs them milliseconds instead of a time-out each.
+ * Asks the provider, unless it has been unavailable for a while. Then one request in each pause tries, and the others
+ * get their answer at once: an outage costs them milliseconds instead of a time-out each.
  */
-export async function withBreaker(providerId: string, ask: () => Promise<Judgement>): Promise<Judgement> {
+export async function withBreaker(providerId: string, ask: () => Promise<JudgedAnswer>): Promise<JudgedAnswer> {
   const breaker = breakers.get(providerId) ?? { failures: 0, reason: 'server_error', openUntilMs: 0, probing: false };
   breakers.set(providerId, breaker);
   const isProbe = breaker.failures >= threshold;
@@ -31,21 +32,21 @@ export async function withBreaker(providerId: string, ask: () => Promise<Judgeme
     breaker.probing = true;
   }
   try {
-    const judgement = await ask();
-    if (!isOutage(judgement)) breaker.failures = 0;
-    // Of those who were under way together, the first few have said it: a storm makes no outage longer.
-    else if (isProbe || breaker.failures < threshold) trip(breaker, judgement.reason);
-    return judgement;
+    const answer = await ask();
+    if (!isOutage(answer)) breaker.failures = 0;
+    // Many requests that fail together count as the first few: a storm must not lengthen the pause.
+    else if (isProbe || breaker.failures < threshold) trip(breaker, answer.reason);
+    return answer;
   } finally {
     if (isProbe) breaker.probing = false;
   }
 }
 
-/** What says that the provider is away. A refusal, also one of our credentials, is an answer. */
-function isOutage(judgement: Judgement): judgement is Transient {
+/** Whether the provider is down. A refusal is an answer, even one of our credentials. */
+function isOutage(answer: JudgedAnswer): answer is Unavailable {
   return (
-    judgement.kind === 'transient' &&
-    (judgement.reason === 'timeout' || judgement.reason === 'network_error' || judgement.reason === 'server_error')
+    answer.kind === 'unavailable' &&
+    (answer.reason === 'timeout' || answer.reason === 'network_error' || answer.reason === 'server_error')
   );
 }
 
@@ -55,6 +56,6 @@ function trip(breaker: Breaker, reason: RetryableReason): void {
   breaker.openUntilMs = Date.now() + Math.min(firstPauseMs * 2 ** (breaker.failures - threshold), longestPauseMs);
 }
 
-function refuse({ reason }: Breaker, waitMs: number): Transient {
-  return { kind: 'transient', reason, retryAfterSeconds: Math.max(Math.ceil(waitMs / 1000), 1) };
+function refuse({ reason }: Breaker, waitMs: number): Unavailable {
+  return { kind: 'unavailable', reason, retryAfterSeconds: Math.max(Math.ceil(waitMs / 1000), 1) };
 }

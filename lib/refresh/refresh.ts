@@ -1,33 +1,37 @@
-import type { RefreshSource } from '../events.js';
-import { failureReason } from '../wire/failure.js';
 import type { Provider } from '../provider/provider.js';
-import { send } from '../wire/token-endpoint.js';
 import type { Sealing } from '../seal/sealer.js';
-import { type SessionPayload, succeed } from '../session/payload.js';
+import { nextPayload, type SessionPayload } from '../session/payload.js';
+import type { RefreshSource } from '../session/reasons.js';
 import { withExpiry } from '../token/access-token.js';
-import { type Coordinator, nameOf, type Outcome, secretOf } from './coordinator.js';
+import { failureReason } from '../wire/failure.js';
+import { preload, send } from '../wire/token-endpoint.js';
 import { withBreaker } from './breaker.js';
-import { judge, type Terminal, type Transient } from './outcome.js';
+import type { Coordinator, Outcome, Refreshed } from './coordinator.js';
+import { judgeAnswer, type Terminal, type Unavailable } from './outcome.js';
+import { tokenKey, tokenSecret } from './token-key.js';
 
 /** What a refresh needs to know of the options. */
-export interface RenewalSettings extends Sealing<SessionPayload> {
+export interface RefreshSettings extends Sealing<SessionPayload> {
   readonly provider: Provider;
   readonly coordinator: Coordinator;
+  /** How long requests with the old cookie get the new one, once a browser has presented the new one. Milliseconds. */
   readonly graceMs: number;
-  readonly budgetMs: number;
+  /** How long the refresh may run, in milliseconds. */
+  readonly timeoutMs: number;
+  /** How long a request waits for the refresh, in milliseconds. */
   readonly waitMs: number;
-  /** What of a new session is sealed. */
+  /** The part of a new session that is sealed. */
   readonly shape: (payload: SessionPayload) => SessionPayload;
 }
 
-export interface RenewalRequest {
+export interface RefreshRequest {
   /** Switches the session to this organization. Default: the session's own. */
   readonly organizationId?: string | undefined;
-  /** Whether to wait for a refresh that somebody else is running; if not, the answer may be `elsewhere`. */
+  /** Whether to wait for a refresh that is already running. If not, the answer may be `elsewhere`. Default: true. */
   readonly wait?: boolean;
 }
 
-export type Renewal =
+export type RefreshOutcome =
   | {
       readonly kind: 'refreshed';
       readonly payload: SessionPayload;
@@ -36,87 +40,107 @@ export type Renewal =
       readonly startedMs: number;
     }
   | Terminal
-  | Transient
+  | Unavailable
+  /** Another request is refreshing this token, and this one did not wait. */
   | { readonly kind: 'elsewhere' };
 
-// A request whose token is still valid waits for its renewal this long, so as to carry the new cookie; then it goes on
-// without, and the next request finds the renewal done.
+type Refreshable = SessionPayload & { readonly refreshToken: string };
+
+// A request whose token is still valid waits this long, so that its response carries the new cookie. Then it goes on
+// without, and the next request finds the refresh done.
 const aheadWaitMs = 1_000;
 
-/** Trades the payload's refresh token for new tokens: once, however many ask at the same time. What fails is a value. */
-export async function renew(
-  settings: RenewalSettings,
-  payload: SessionPayload & { readonly refreshToken: string },
-  request: RenewalRequest = {},
-): Promise<Renewal> {
-  const { provider, coordinator, graceMs, budgetMs } = settings;
-  let organizationId: string | undefined;
+// Two tabs that switch to two organizations take turns with each other's successors. More turns are a loop.
+const maxTurns = 5;
+
+/**
+ * Trades the payload's refresh token for new tokens: once, however many requests ask at the same time. Failures are
+ * values. Rejects only when a module that is loaded late cannot be loaded.
+ */
+export async function refreshSession(
+  settings: RefreshSettings,
+  payload: Refreshable,
+  request: RefreshRequest = {},
+): Promise<RefreshOutcome> {
+  const { provider, coordinator, graceMs, timeoutMs } = settings;
+  const { wait = true } = request;
+  let organization: string | undefined;
   try {
-    organizationId = request.organizationId ?? (await organizationOf(provider, payload));
+    organization = request.organizationId ?? (await organizationOf(provider, payload));
   } catch (error) {
-    return { kind: 'transient', reason: failureReason(error) };
+    return { kind: 'unavailable', reason: failureReason(error) };
   }
-  const variant = organizationId ?? '';
+  const organizationId = organization ?? '';
   const startedMs = Date.now();
   let current = payload;
 
-  // Each turn but the last finds that the token has been spent for another organization and takes its successor.
-  for (let turn = 0; turn < 5; turn += 1) {
+  for (let turn = 0; turn < maxTurns; turn += 1) {
     const ticket = {
-      key: nameOf(provider, current.refreshToken),
-      secret: secretOf(provider, current.refreshToken),
-      variant,
+      key: tokenKey(provider, current.refreshToken),
+      secret: tokenSecret(provider, current.refreshToken),
+      organizationId,
       accessToken: current.accessToken,
       graceMs,
-      budgetMs,
-      wait: request.wait ?? true,
+      timeoutMs,
+      wait,
     };
-    const lead = () => runGrant(settings, current, organizationId);
-    const waitMs = ticket.wait ? settings.waitMs : Math.min(settings.waitMs, aheadWaitMs);
-    const led = await atMost(waitMs, coordinator.refresh(ticket, lead));
-    if (led === 'late') return { kind: 'transient', reason: 'timeout' };
-    if (led === undefined) return { kind: 'elsewhere' };
-    const { outcome, source } = led;
+    const lead = () => runGrant(settings, current, organization);
+    const waitMs = wait ? settings.waitMs : Math.min(settings.waitMs, aheadWaitMs);
+    const coordinated = await waitAtMost(waitMs, coordinator.refresh(ticket, lead));
+    if (coordinated === 'late') return { kind: 'unavailable', reason: 'timeout' };
+    if (coordinated === undefined) return { kind: 'elsewhere' };
+    const { outcome } = coordinated;
     if (outcome.kind !== 'refreshed') return outcome;
-    if (led.variant === variant) {
-      // The app's own values are this cookie's, not those of whoever was first.
-      const sameData = JSON.stringify(outcome.session.data) === JSON.stringify(payload.data);
-      const session = sameData ? outcome.session : { ...outcome.session, data: payload.data };
-      const reusable = sameData && outcome.sealedUnder === settings.sealedUnder;
-      return {
-        kind: 'refreshed',
-        payload: session,
-        sealed: reusable ? outcome.sealed : await settings.seal(session),
-        source,
-        startedMs,
-      };
+    if (coordinated.organizationId === organizationId) {
+      const adopted = await adopt(settings, payload, outcome);
+      return { kind: 'refreshed', ...adopted, source: coordinated.source, startedMs };
     }
-    const { refreshToken } = outcome.session;
+    // The token is spent for another organization: go on from its successor.
+    const { refreshToken } = outcome.payload;
     if (refreshToken === undefined) break;
-    current = { ...outcome.session, refreshToken };
+    current = { ...outcome.payload, refreshToken };
   }
-  return { kind: 'transient', reason: 'server_error' };
+  return { kind: 'unavailable', reason: 'server_error' };
 }
 
-/** Asks the provider, and seals what it gives at once: nothing that fails later may lose what it has rotated. */
+/** The refreshed session as this cookie's: with the app's own `data` of this cookie, sealed under this password. */
+async function adopt(
+  { seal, sealedUnder }: RefreshSettings,
+  { data }: SessionPayload,
+  refreshed: Refreshed,
+): Promise<{ payload: SessionPayload; sealed: string }> {
+  const hasSameData = JSON.stringify(refreshed.payload.data) === JSON.stringify(data);
+  if (hasSameData && refreshed.sealedUnder === sealedUnder) {
+    return { payload: refreshed.payload, sealed: refreshed.sealed };
+  }
+  const payload = hasSameData ? refreshed.payload : { ...refreshed.payload, data };
+  return { payload, sealed: await seal(payload) };
+}
+
+/**
+ * Asks the provider, and seals the answer at once: no later failure may lose what the provider has rotated. Rejects
+ * only when a module cannot be loaded.
+ */
 async function runGrant(
-  { provider, budgetMs, shape, seal, sealedUnder }: RenewalSettings,
-  payload: SessionPayload & { readonly refreshToken: string },
+  { provider, timeoutMs, shape, seal, sealedUnder, preload: preloadSealer }: RefreshSettings,
+  previous: Refreshable,
   organizationId: string | undefined,
 ): Promise<Outcome> {
+  // Before the token is spent. A broken installation is no value: it would be reported as the operator's settings.
+  await Promise.all([preload(), preloadSealer()]);
   try {
-    const request = await provider.refreshRequest({ refreshToken: payload.refreshToken, organizationId });
-    const judgement = await withBreaker(provider.id, async () => {
-      const answer = await send(request, { budgetMs, mayRepeat: provider.refreshTokens === 'reusable' });
-      return judge(answer, provider, payload);
+    const request = await provider.refreshRequest({ refreshToken: previous.refreshToken, organizationId });
+    const answer = await withBreaker(provider.id, async () => {
+      const sent = await send(request, { timeoutMs, mayRepeat: provider.refreshTokens === 'reusable' });
+      return judgeAnswer(sent, provider, previous);
     });
-    if (judgement.kind !== 'tokens') return judgement;
-    const tokens = await withExpiry(provider, judgement.tokens);
-    const session = shape(succeed(payload, tokens, Date.now()));
-    const successorKey = session.refreshToken && nameOf(provider, session.refreshToken);
-    return { kind: 'refreshed', session, sealed: await seal(session), sealedUnder, successorKey };
+    if (answer.kind !== 'tokens') return answer;
+    const tokens = await withExpiry(provider, answer.tokens);
+    const payload = shape(nextPayload(previous, tokens, Date.now()));
+    const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
+    return { kind: 'refreshed', payload, sealed: await seal(payload), sealedUnder, successorKey };
   } catch (error) {
-    return { kind: 'transient', reason: failureReason(error) };
+    return { kind: 'unavailable', reason: failureReason(error) };
   }
 }
 
@@ -125,8 +149,8 @@ async function organizationOf(provider: Provider, payload: SessionPayload): Prom
   return provider.organizationOf ? Promise.resolve(provider.organizationOf(payload)) : payload.organizationId;
 }
 
-/** Waits for `work` no longer than this. The work itself goes on: its result is for whoever comes next. */
-async function atMost<Value>(ms: number, work: Promise<Value>): Promise<Value | 'late'> {
+/** Waits for `work` no longer than this. The work itself goes on, and later requests find its result. */
+async function waitAtMost<Value>(ms: number, work: Promise<Value>): Promise<Value | 'late'> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(resolve, ms, 'late');

@@ -1,145 +1,117 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Coordinator, Led, Refreshed, Ticket } from './coordinator.js';
-
-export interface MemoryCoordinatorOptions {
-  /** How many outcomes, and as many ended sessions, are remembered at most; the oldest go first. Default: 10,000. */
-  maxSessions?: number | undefined;
-}
+import type { CoordinatedOutcome, Coordinator, Refreshed, Ticket } from './coordinator.js';
+import { isAlreadyHeld, isFor, sharedForMs } from './shared-outcome.js';
 
 interface Remembered {
-  readonly led: Led;
+  readonly coordinated: CoordinatedOutcome;
   readonly graceMs: number;
   untilMs: number;
 }
 
-// A dead cookie must not hammer the provider: one question in this time.
-export const terminalMs = 5_000;
-// A browser may leave while its session is refreshed. Its new cookie waits for it this long.
-export const unclaimedMs = 15 * 60_000;
-// How long a signed-out session is known as such: longer than any request and any common access token lives.
-export const endedMs = 60 * 60_000;
-// After a refresh ahead of expiry has failed, the token that is still valid serves this long before the next try.
-const aheadPauseMs = 5_000;
-
-/** A coordinator whose leader may find that somebody elsewhere has done the work, or is doing it. */
-export interface SingleFlight extends Pick<Coordinator, 'claim' | 'successorOf' | 'hasEnded'> {
-  readonly anyEnded: () => boolean;
-  readonly refresh: (ticket: Ticket, lead: () => Promise<Led | undefined>) => Promise<Led | undefined>;
-  readonly end: (names: readonly string[]) => void;
+export interface MemoryLimit {
+  /** The most outcomes to remember; the least recently used are forgotten first. */
+  readonly maxEntries: number;
 }
 
+/** What `lead` answers here: `undefined` when another process is refreshing and the ticket does not wait. */
+type Lead = () => Promise<CoordinatedOutcome | undefined>;
+
+/** A coordinator of this process's requests, whose `lead` may find the outcome in another process. */
+export interface SingleFlight extends Omit<Coordinator, 'refresh'> {
+  readonly refresh: (ticket: Ticket, lead: Lead) => Promise<CoordinatedOutcome | undefined>;
+}
+
+// After a refresh ahead of expiry failed, the still valid token serves this long before the next attempt.
+const aheadPauseMs = 5_000;
+
 /** Coordinates the refreshes of one process. */
-export function memoryCoordinator(options: MemoryCoordinatorOptions = {}): Coordinator {
-  const { refresh, claim, successorOf, end, hasEnded, anyEnded } = singleFlight(options);
+export function inProcessCoordinator(limit: MemoryLimit): Coordinator {
+  const local = singleFlight(limit);
   return Object.freeze({
+    ...local,
     refresh: (ticket, lead) =>
-      refresh(ticket, async () => ({ outcome: await lead(), variant: ticket.variant, source: 'leader' })),
-    claim,
-    successorOf,
-    end: (names) => {
-      end(names);
-      return Promise.resolve();
-    },
-    hasEnded,
-    anyEnded,
+      local.refresh(ticket, async () => ({
+        outcome: await lead(),
+        organizationId: ticket.organizationId,
+        source: 'leader',
+      })),
   } satisfies Coordinator);
 }
 
-/** One flight for each refresh token; what came of it is remembered. */
-export function singleFlight({ maxSessions = 10_000 }: MemoryCoordinatorOptions): SingleFlight {
-  const flights = new Map<string, Promise<Led | undefined>>();
-  const remembered = new LRUCache<string, Remembered>({ max: maxSessions });
-  const predecessors = new LRUCache<string, string>({ max: maxSessions });
-  const ended = new LRUCache<string, number>({ max: maxSessions });
-  const failedAt = new LRUCache<string, number>({ max: maxSessions });
+/** Runs one refresh at a time for each token, and remembers the outcomes. */
+export function singleFlight({ maxEntries }: MemoryLimit): SingleFlight {
+  const running = new Map<string, Promise<CoordinatedOutcome | undefined>>();
+  const remembered = new LRUCache<string, Remembered>({ max: maxEntries });
+  const predecessors = new LRUCache<string, string>({ max: maxEntries });
+  const failedAtMs = new LRUCache<string, number>({ max: maxEntries });
 
-  async function refresh(ticket: Ticket, lead: () => Promise<Led | undefined>): Promise<Led | undefined> {
+  async function refresh(ticket: Ticket, lead: Lead): Promise<CoordinatedOutcome | undefined> {
     const { key, wait } = ticket;
     for (;;) {
       const known = recall(ticket);
-      if (known && isFor(ticket, known)) return { ...known, source: 'remembered' };
-      const flight = flights.get(key);
-      if (!flight) break;
+      if (known) return { ...known, source: 'remembered' };
+      const other = running.get(key);
+      if (!other) break;
       if (!wait) return undefined;
-      const led = await flight;
-      if (led && isFor(ticket, led)) return { ...led, source: led.source === 'leader' ? 'joined' : led.source };
-      // It came to nothing that is of use here: the token is still to be had.
+      const joined = await other;
+      if (joined && isFor(ticket, joined)) {
+        return { ...joined, source: joined.source === 'leader' ? 'joined' : joined.source };
+      }
+      // The other refresh brought nothing that this ticket can use, and the token is unspent: try ourselves.
     }
-    if (!wait && Date.now() - (failedAt.get(key) ?? 0) < aheadPauseMs) return undefined;
-    const landing = fly(ticket, lead);
-    flights.set(key, landing);
-    return landing;
+    if (!wait && Date.now() - (failedAtMs.get(key) ?? 0) < aheadPauseMs) return undefined;
+    const own = runAndRemember(ticket, lead);
+    running.set(key, own);
+    return own;
   }
 
-  async function fly(ticket: Ticket, lead: () => Promise<Led | undefined>): Promise<Led | undefined> {
+  async function runAndRemember(ticket: Ticket, lead: Lead): Promise<CoordinatedOutcome | undefined> {
     try {
-      const led = await lead();
-      if (led) remember(ticket, led);
-      return led;
+      const coordinated = await lead();
+      if (coordinated) remember(ticket, coordinated);
+      return coordinated;
     } finally {
-      flights.delete(ticket.key);
+      running.delete(ticket.key);
     }
   }
 
-  function recall({ key, accessToken }: Ticket): Led | undefined {
-    const found = remembered.get(key);
+  function recall(ticket: Ticket): CoordinatedOutcome | undefined {
+    const found = remembered.get(ticket.key);
     if (!found) return undefined;
-    const { outcome } = found.led;
-    const isOwn = outcome.kind === 'refreshed' && outcome.session.accessToken === accessToken;
-    if (!isOwn && Date.now() < found.untilMs) return found.led;
-    remembered.delete(key);
-    return undefined;
+    const { coordinated, untilMs } = found;
+    if (Date.now() >= untilMs || isAlreadyHeld(ticket, coordinated)) {
+      remembered.delete(ticket.key);
+      return undefined;
+    }
+    return isFor(ticket, coordinated) ? coordinated : undefined;
   }
 
-  function remember({ key, graceMs }: Ticket, led: Led): void {
-    const { outcome } = led;
-    // A passing failure is nobody else's: the next request asks anew.
-    if (outcome.kind === 'transient') {
-      failedAt.set(key, Date.now());
+  function remember({ key, graceMs }: Ticket, coordinated: CoordinatedOutcome): void {
+    const { outcome } = coordinated;
+    const lastsMs = sharedForMs(outcome, graceMs);
+    if (lastsMs === 0) {
+      failedAtMs.set(key, Date.now());
       return;
     }
-    const lastsMs = outcome.kind === 'terminal' ? terminalMs : Math.max(graceMs, unclaimedMs);
-    remembered.set(key, { led, graceMs, untilMs: Date.now() + lastsMs });
+    remembered.set(key, { coordinated, graceMs, untilMs: Date.now() + lastsMs });
     if (outcome.kind === 'refreshed' && outcome.successorKey !== undefined) predecessors.set(outcome.successorKey, key);
   }
 
-  function claim(key: string): void {
+  function releasePredecessor(key: string): void {
     const predecessor = predecessors.get(key);
     if (predecessor === undefined) return;
     predecessors.delete(key);
     const entry = remembered.get(predecessor);
-    // From here on only requests that were already under way can still carry the old cookie.
+    // The browser has the new cookie: only requests that it sent before can still carry the old one.
     if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + entry.graceMs);
   }
 
   function successorOf(key: string): Refreshed | undefined {
     const found = remembered.get(key);
-    return found?.led.outcome.kind === 'refreshed' && found.untilMs > Date.now() ? found.led.outcome : undefined;
+    const outcome = found?.coordinated.outcome;
+    return outcome?.kind === 'refreshed' && found && found.untilMs > Date.now() ? outcome : undefined;
   }
 
-  function end(names: readonly string[]): void {
-    for (const name of names) ended.set(name, Date.now() + endedMs);
-  }
-
-  function hasEnded(names: readonly string[]): boolean {
-    return names.some((name) => (ended.get(name) ?? 0) > Date.now());
-  }
-
-  function anyEnded(): boolean {
-    return ended.size > 0;
-  }
-
-  return { refresh, claim, successorOf, end, hasEnded, anyEnded };
+  return { refresh, releasePredecessor, successorOf };
 }
-
-/**
- * Whether the result of a refresh is of use to a ticket. New tokens are, whatever they were asked for: the old one is
- * spent. But what one organization refuses says nothing about another.
- */
-export function isFor(ticket: Ticket, { outcome, variant }: Led): boolean {
-  return outcome.kind === 'refreshed' || variant === ticket.variant;
-}
-
-/** The coordinator of this process, shared by every middleware that is not given one of its own. */
-export const processCoordinator = memoryCoordinator();

@@ -1,25 +1,25 @@
 import type { IncomingMessage } from 'node:http';
 
 import { SessionConfigError } from '../errors.js';
-import { RequestSession, type Session } from './session-object.js';
+import { type Mount, RequestSession } from './session-object.js';
 
-// Under which properties there are sessions in this process: hardly ever more than one.
+// The properties under which there are sessions in this process: hardly ever more than one.
 const properties = new Set<string>();
-const propertyKey = Symbol('express-sealed-session property');
-const signInPathKey = Symbol('express-sealed-session sign-in path');
 
-interface Marked {
-  [propertyKey]?: string;
-  [signInPathKey]?: string;
+function valueAt(req: IncomingMessage, property: string): unknown {
+  return (req as unknown as Record<string, unknown>)[property];
 }
 
-/** The session that is ours on this request under this property, if there is one already. */
-export function attachedSession(req: IncomingMessage, property: string, origin: string): RequestSession | undefined {
-  const value = (req as unknown as Record<string, unknown>)[property];
+/**
+ * What stands under the mount's property on this request.
+ *
+ * @throws {SessionConfigError} `ERR_SESSION_PROPERTY_TAKEN` when that is no session, or one of other people: taking it
+ *   for ours would let in the users of another client
+ */
+export function sessionBefore(req: IncomingMessage, { property, audience }: Mount): RequestSession | undefined {
+  const value = valueAt(req, property);
   if (value === undefined || value === null) return undefined;
-  if (RequestSession.is(value) && RequestSession.isFrom(origin, value)) return value;
-  // Whatever it is, it was not verified by us, or by another set of options: taking it for a session would let in
-  // anyone, or the users of another client.
+  if (RequestSession.is(value) && RequestSession.mountOf(value).audience === audience) return value;
   throw new SessionConfigError(
     [
       {
@@ -31,56 +31,62 @@ export function attachedSession(req: IncomingMessage, property: string, origin: 
   );
 }
 
-export function attachSession(req: IncomingMessage, property: string, session: RequestSession): void {
+/** Puts a session on the request. */
+export function attach(req: IncomingMessage, property: string, session: RequestSession): void {
   keepPropertiesInTable(req);
   (req as unknown as Record<string, unknown>)[property] = session;
-  // Who asks without naming a property gets the session of the last middleware. Noted only where it can be in doubt.
-  if (properties.add(property).size > 1) (req as Marked)[propertyKey] = property;
+  properties.add(property);
 }
 
-// Mended in the V8 of Node 24.
+/**
+ * The session that a mount has put on this request.
+ *
+ * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING`
+ */
+export function sessionOf(req: IncomingMessage, mount: Mount): RequestSession {
+  const value = valueAt(req, mount.property);
+  const session = RequestSession.is(value) ? RequestSession.ofMount(mount, value) : undefined;
+  if (session) return session;
+  throw missing('must mount these sessions before their guards, routes and get(): app.use(sessions).');
+}
+
+/**
+ * The one session on this request.
+ *
+ * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING` when there is none, or sessions under two properties
+ */
+export function onlySession(req: IncomingMessage): RequestSession {
+  let only: RequestSession | undefined;
+  for (const property of properties) {
+    const value = valueAt(req, property);
+    if (!RequestSession.is(value)) continue;
+    if (only) {
+      throw missing(
+        'has put two sessions on this request. Ask the one that is meant: sessions.get(req), sessions.require().',
+      );
+    }
+    only = value;
+  }
+  if (only) return only;
+  throw missing(
+    'must mount withSession(options) before whatever uses the session, and nothing may replace the session on the request.',
+  );
+}
+
+function missing(message: string): SessionConfigError {
+  return new SessionConfigError([{ path: 'app.use', message }], 'ERR_SESSION_MIDDLEWARE_MISSING');
+}
+
+// Node 24 brings a V8 in which requests of Express share their hidden classes.
 const copiesClasses = Number(process.versions.node.split('.')[0]) < 24;
 
 /**
- * Express sets the prototype of each request. Before Node 24 that gives each a hidden class of its own, of which every
- * property that anybody adds from then on makes a copy, for 5 to 10 microseconds. An object that has lost a property
- * has its properties in a table instead, where one more costs next to nothing. So one is taken away and put back:
- * Express's own `res`, which only its requests have.
+ * Express sets the prototype of each request. Before Node 24 V8 then copies the request's hidden class for each
+ * property that is added, which takes 5 to 10 microseconds. Deleting a property switches the object to dictionary mode,
+ * where adding one is cheap. So `res`, which only Express's requests have, is deleted and put back.
  */
 function keepPropertiesInTable(req: IncomingMessage & { res?: unknown }): void {
   if (!copiesClasses || !Object.hasOwn(req, 'res')) return;
   const { res } = req;
   if (Reflect.deleteProperty(req, 'res')) req.res = res;
-}
-
-/**
- * The session of a request, wherever `property` put it.
- *
- * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING` when `withSession` has not run for this request
- */
-export function getSession(req: IncomingMessage): Session {
-  const last = (req as Marked)[propertyKey];
-  for (const property of last === undefined ? properties : [last]) {
-    const value = (req as unknown as Record<string, unknown>)[property];
-    if (RequestSession.is(value)) return value as unknown as Session;
-  }
-  throw new SessionConfigError(
-    [
-      {
-        path: 'app.use',
-        message:
-          'must mount withSession(options) before whatever uses the session, and nothing may take the place of the session on the request.',
-      },
-    ],
-    'ERR_SESSION_MIDDLEWARE_MISSING',
-  );
-}
-
-/** Tells the guards behind `sessionRoutes` where a visitor can sign in. */
-export function offerSignIn(req: IncomingMessage, loginPath: string): void {
-  (req as Marked)[signInPathKey] = loginPath;
-}
-
-export function signInPathOf(req: IncomingMessage): string | undefined {
-  return (req as Marked)[signInPathKey];
 }

@@ -1,98 +1,105 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { refuseRequest } from '../checks.js';
-import { SessionConfigError, SessionForbiddenError, SessionRequiredError, SessionUnavailableError } from '../errors.js';
-import { getSession, signInPathOf } from './attached.js';
+import {
+  defaultRetryAfterSeconds,
+  SessionConfigError,
+  SessionForbiddenError,
+  SessionRequiredError,
+  SessionUnavailableError,
+} from '../errors.js';
+import type { Middleware } from '../http/middleware.js';
 import { opensPage, requestPath } from '../http/navigation.js';
-import { retryAfterOf } from './session-object.js';
 import { forbidCaching } from '../http/response-headers.js';
-import { readRule } from '../options/check-options.js';
-import type { Reason, SessionProfile } from '../session/payload.js';
-import type { Rule } from '../options/session-options.js';
+import { readGuardOptions, readRule } from '../options/check-options.js';
+import type { GuardOptions, Rule } from '../options/session-options.js';
+import { demandsOf } from '../rules/rule.js';
+import { isRetryable, type RetryableReason } from '../session/reasons.js';
+import { RequestSession, retryAfterOf } from './session-object.js';
 
-export type Next = (error?: unknown) => void;
-export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
+/** Whose session a guard asks: that of one mount, or the only one on the request. */
+export type FindSession = (req: IncomingMessage) => RequestSession;
+
+/** Says whether a session may pass: nothing, or the error that it may not. */
+export type Judge = (session: RequestSession) => GuardError | undefined;
+
+type GuardError = SessionRequiredError | SessionForbiddenError | SessionUnavailableError;
 
 /**
- * A guard: may this session pass?
- *
- * Signed in and within the rule: the route runs. Not signed in: a visitor who opens a page goes to sign in where
- * `sessionRoutes` is mounted, everyone else gets a 401 as an error. Outside the rule: 403. Not known whether signed
- * in: 503 with `Retry-After`, never a sign-in.
+ * Reads a rule once and makes a judge of it: 401 without a session, 403 outside the rule, 503 where it cannot be known.
  *
  * @throws {SessionConfigError} when the rule cannot be one
  */
-export function requireSession(rule: Rule = {}): Middleware {
-  refuseRequest(rule, 'requireSession', '');
+export function judgeBy(rule: Rule): Judge {
   const { given, problems } = readRule('rule', rule);
   if (problems.length > 0) throw new SessionConfigError(problems);
+  const demands = demandsOf(given);
+  return (session) => {
+    const state = RequestSession.stateOf(session);
+    if (state.signedIn) {
+      const unmet = demands.find((demand) => !demand.isMet(state.profile));
+      return unmet && new SessionForbiddenError(unmet.name);
+    }
+    const { reason } = state;
+    return isRetryable(reason)
+      ? new SessionUnavailableError(reason, retryAfterOf(session))
+      : new SessionRequiredError(reason);
+  };
+}
+
+/**
+ * A guard: the route runs for a session that may pass. A visitor who opens a page without being signed in goes to sign
+ * in, where the routes are in use. All others get the error.
+ *
+ * @throws {SessionConfigError} when the rule or the options cannot be ones
+ */
+export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions = {}): Middleware {
+  refuseRequest(rule, 'requireSession', '');
+  const judge = judgeBy(rule);
+  const { given, problems } = readGuardOptions(options);
+  if (problems.length > 0) throw new SessionConfigError(problems);
   const { redirect = true } = given;
-  const demands = readDemands(given);
 
   return function requireSessionMiddleware(req, res, next) {
-    let session;
+    let session: RequestSession;
     try {
-      session = getSession(req);
+      session = find(req);
     } catch (error) {
       next(error);
       return;
     }
-    if (session.authenticated) {
-      const missing = demands.find((demand) => !demand.isMet(session));
-      next(missing && new SessionForbiddenError(missing.name));
+    const error = judge(session);
+    if (!error || error.code === 'ERR_SESSION_FORBIDDEN') {
+      next(error);
       return;
     }
     // The answer is about this visitor: a cache must not give it to the next.
     forbidCaching(res);
-    if (session.retryable) {
-      next(unavailable(res, session.reason, retryAfterOf(session)));
+    if (error.code === 'ERR_SESSION_UNAVAILABLE') {
+      next(unavailableError(res, error.reason, error.retryAfterSeconds));
       return;
     }
-    const loginPath = signInPathOf(req);
-    if (redirect && loginPath !== undefined && opensPage(req)) {
+    const signInPath = RequestSession.signInPathOf(session);
+    // A guard before the sign-in itself would send the visitor in a circle.
+    const isSignIn = requestPath(req).split('?', 1)[0] === signInPath;
+    if (redirect && signInPath !== undefined && !isSignIn && opensPage(req)) {
       res.statusCode = 302;
-      res.setHeader('Location', `${loginPath}?returnTo=${encodeURIComponent(requestPath(req))}`);
+      res.setHeader('Location', `${signInPath}?returnTo=${encodeURIComponent(requestPath(req))}`);
       res.end();
       return;
     }
-    next(new SessionRequiredError(session.reason));
+    next(error);
   };
 }
 
-/** The 503 for a visitor of whom it cannot be known now whether they are signed in. */
-export function unavailable(res: ServerResponse, reason: Reason, retryAfterSeconds: number): SessionUnavailableError {
+/** The 503 for a visitor whose session cannot be checked now, with its headers on the response. */
+export function unavailableError(
+  res: ServerResponse,
+  reason: RetryableReason,
+  retryAfterSeconds: number = defaultRetryAfterSeconds,
+): SessionUnavailableError {
   forbidCaching(res);
   // Also for an error handler that does not look at `error.headers`.
   res.setHeader('Retry-After', retryAfterSeconds);
   return new SessionUnavailableError(reason, retryAfterSeconds);
-}
-
-interface Demand {
-  readonly name: string;
-  isMet(session: SessionProfile): boolean;
-}
-
-/** The rule's parts, each as a question; read once. */
-function readDemands(rule: Rule): Demand[] {
-  const demands: Demand[] = [];
-  const all = (name: 'permissions' | 'entitlements' | 'featureFlags') => {
-    const wanted = [rule[name] ?? []].flat();
-    if (wanted.length > 0)
-      demands.push({ name, isMet: (session) => wanted.every((item) => session[name].includes(item)) });
-  };
-  all('permissions');
-  all('entitlements');
-  all('featureFlags');
-  const roles = [rule.roles ?? []].flat();
-  if (roles.length > 0) {
-    demands.push({ name: 'roles', isMet: (session) => roles.some((role) => session.roles.includes(role)) });
-  }
-  const organizations = [rule.organizationId ?? []].flat();
-  if (organizations.length > 0) {
-    demands.push({
-      name: 'organizationId',
-      isMet: ({ organizationId }) => organizationId !== undefined && organizations.includes(organizationId),
-    });
-  }
-  return demands;
 }

@@ -1,17 +1,16 @@
-import { createCipheriv, createDecipheriv, createHash, createSecretKey, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 
+import { type Box, decrypt, encrypt, ivBytes, tagBytes } from './aes-256-gcm.js';
 import type { Passwords } from './passwords.js';
 import type { Opened, Sealer } from './sealer.js';
 
 /** Where the parts of a seal lie. Its first byte, or the lack of one, tells which layout it is. */
 interface Layout {
   readonly keyOf: (password: string) => Buffer | undefined;
-  readonly split: (bytes: Buffer) => { iv: Buffer; tag: Buffer; ciphertext: Buffer };
+  readonly split: (bytes: Buffer) => Box;
 }
 
 const versionByte = 0x01;
-const ivBytes = 12;
-const tagBytes = 16;
 
 /** Version 7 of WorkOS's Ruby SDK: `0x01 | iv | tag | ciphertext`, under the SHA-256 of the password. */
 const current: Layout = {
@@ -42,7 +41,7 @@ const leastBytes = 1 + ivBytes + tagBytes;
  * Seals that WorkOS's Ruby SDK reads and writes: AES-256-GCM, in base64, with its field names (`access_token`). It
  * reads the layouts of versions 6 and 7, and writes that of version 7.
  */
-export function aesGcmSealer(): Sealer {
+export function rubySealer(): Sealer {
   return Object.freeze({
     name: 'aes-gcm',
     fields: 'snake_case',
@@ -50,45 +49,34 @@ export function aesGcmSealer(): Sealer {
     recognises: (text: string) => /^[\w+/=\s]{40,}$/.test(text),
     open: openAesGcm,
     seal: (value: object, { sealing }: Passwords) => {
-      const iv = randomBytes(ivBytes);
-      const cipher = createCipheriv('aes-256-gcm', sha256(sealing), iv);
-      const ciphertext = Buffer.concat([cipher.update(JSON.stringify(value)), cipher.final()]);
-      const bytes = Buffer.concat([Buffer.of(versionByte), iv, cipher.getAuthTag(), ciphertext]);
+      const { iv, tag, ciphertext } = encrypt(sha256(sealing), JSON.stringify(value));
+      const bytes = Buffer.concat([Buffer.of(versionByte), iv, tag, ciphertext]);
       return Promise.resolve(bytes.toString('base64'));
     },
   } satisfies Sealer);
 }
 
-function openAesGcm(text: string, { byId }: Passwords): Opened {
+function openAesGcm(text: string, { newestFirst }: Passwords): Opened {
   // Version 6 broke its lines. Node skips what is not base64.
   const bytes = Buffer.from(text, 'base64');
   if (bytes.length < leastBytes) return { ok: false, problem: 'bad_shape' };
   let damaged = false;
   for (const layout of bytes[0] === versionByte ? [current, older] : [older]) {
-    for (const [passwordId, password] of byId) {
+    for (const [passwordIndex, { password }] of newestFirst.entries()) {
       const key = layout.keyOf(password);
       if (!key) continue;
-      const { iv, tag, ciphertext } = layout.split(bytes);
-      const decipher = createDecipheriv('aes-256-gcm', createSecretKey(key), iv, {
-        authTagLength: tagBytes,
-      }).setAuthTag(tag);
-      const json = decipher.update(ciphertext, undefined, 'utf8');
-      // For the operator only: the right password begins a JSON object, whatever was changed behind it.
-      damaged ||= json.startsWith('{"');
-      try {
-        decipher.final();
-      } catch {
-        continue;
-      }
-      return parse(json, passwordId);
+      const unboxed = decrypt(key, layout.split(bytes));
+      if (unboxed.ok) return parse(unboxed.text, passwordIndex);
+      // For the operator only: under the right password a damaged seal still begins like a JSON object.
+      damaged ||= unboxed.unauthenticated.startsWith('{"');
     }
   }
   return { ok: false, problem: damaged ? 'tampered' : 'unknown_password' };
 }
 
-function parse(json: string, passwordId: string): Opened {
+function parse(json: string, passwordIndex: number): Opened {
   try {
-    return { ok: true, value: JSON.parse(json), passwordId };
+    return { ok: true, value: JSON.parse(json), passwordIndex };
   } catch {
     return { ok: false, problem: 'bad_shape' };
   }

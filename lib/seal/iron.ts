@@ -36,9 +36,12 @@ export function ironSealer(): Sealer {
     name: 'iron',
     recognises: (text: string) => text.startsWith('Fe26.'),
     open: openIron,
+    preload: async () => {
+      await import('iron-session');
+    },
     // Without an expiry of its own: the session's lifetimes are in the payload, where they can be read.
     seal: async (value: object, { sealingId, sealing }: Passwords) => {
-      // Loaded by the first cookie that is written, not at start-up.
+      // Loaded by `preload()` or by the first cookie that is written, not at start-up.
       const { sealData } = await import('iron-session');
       return sealData(value, { password: { [sealingId]: sealing }, ttl: 0 });
     },
@@ -47,21 +50,20 @@ export function ironSealer(): Sealer {
 
 function openIron(text: string, passwords: Passwords, nowMs: number): Opened {
   const fields = readFields(text);
-  const passwordId = fields && whoSealed(fields, passwords);
-  if (!fields || passwordId === undefined) {
-    // Looked at letter by letter only now, to tell the operator what was wrong: the MAC vouches for the letters of a
-    // good one, in a tenth of the time.
+  const sealedWith = fields && findPassword(fields, passwords);
+  if (!fields || !sealedWith) {
+    // The letters are checked only now, for the operator: the MAC vouches for those of a good seal in a tenth of the time.
     if (!fields || !shape.test(text)) return { ok: false, problem: 'bad_shape' };
-    return { ok: false, problem: looksLikeOurs(fields, passwords) ? 'tampered' : 'unknown_password' };
+    return { ok: false, problem: isUnderOurPassword(fields, passwords) ? 'tampered' : 'unknown_password' };
   }
-  // From here on what the seal says is believed.
+  // The MAC holds: from here on what the seal says is believed.
   if (!/^\d*$/.test(fields.expiry)) return { ok: false, problem: 'bad_shape' };
   if (fields.expiry !== '' && Number(fields.expiry) <= nowMs - skewMs) return { ok: false, problem: 'expired_seal' };
   try {
-    const key = deriveKey(passwords.byId.get(passwordId) ?? '', fields.encryptionSalt);
+    const key = deriveKey(sealedWith.password, fields.encryptionSalt);
     const decipher = createDecipheriv('aes-256-cbc', key, Buffer.from(fields.iv, 'base64url'));
     const json = decipher.update(fields.ciphertext, 'base64url', 'utf8') + decipher.final('utf8');
-    return { ok: true, value: unwrap(JSON.parse(json)), passwordId };
+    return { ok: true, value: unwrap(JSON.parse(json)), passwordIndex: sealedWith.index };
   } catch {
     // Sealed under our password, but not by Iron or not from JSON.
     return { ok: false, problem: 'bad_shape' };
@@ -77,17 +79,18 @@ function readFields(text: string): Fields | undefined {
   return { covered, id, encryptionSalt, iv, ciphertext, expiry, macSalt, mac };
 }
 
-/** The id of the password under which the MAC holds: the seal's own id first, then every other. */
-function whoSealed({ covered, id, macSalt, mac }: Fields, { byId }: Passwords): string | undefined {
-  // As text: the last letter of base64 has bits that encode nothing, and only one writing of a MAC is one.
+/** The password under which the MAC holds: those with the seal's own id are tried first, then all others. */
+function findPassword({ covered, id, macSalt, mac }: Fields, { newestFirst }: Passwords) {
+  // base64url has several spellings of the same bytes. The text is compared, so that only one of them is accepted.
   const given = Buffer.from(mac);
-  const ids = byId.has(id) ? new Set([id, ...byId.keys()]) : byId.keys();
-  for (const candidate of ids) {
-    const key = deriveKey(byId.get(candidate) ?? '', macSalt);
-    const expected = Buffer.from(createHmac('sha256', key).update(covered).digest('base64url'));
-    if (given.length === expected.length && timingSafeEqual(given, expected)) return candidate;
-  }
-  return undefined;
+  const candidates = newestFirst.map(({ password, id: own }, index) => ({ password, index, isNamed: own === id }));
+  if (candidates.length > 1) candidates.sort((one, other) => Number(other.isNamed) - Number(one.isNamed));
+  return candidates.find(({ password }) => {
+    const expected = Buffer.from(
+      createHmac('sha256', deriveKey(password, macSalt)).update(covered).digest('base64url'),
+    );
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  });
 }
 
 /**
@@ -95,9 +98,9 @@ function whoSealed({ covered, id, macSalt, mac }: Fields, { byId }: Passwords): 
  * operator a damaged cookie from a wrong password, which the MAC cannot. One block, without padding and with the same
  * work whatever comes out: nothing here tells the sender anything about the plaintext.
  */
-function looksLikeOurs({ encryptionSalt, iv, ciphertext }: Fields, { byId }: Passwords): boolean {
+function isUnderOurPassword({ encryptionSalt, iv, ciphertext }: Fields, { newestFirst }: Passwords): boolean {
   const [vector, block] = [Buffer.from(iv, 'base64url'), Buffer.from(ciphertext, 'base64url').subarray(0, 16)];
-  const beginnings = [...byId.values()].map((password) => {
+  const beginnings = newestFirst.map(({ password }) => {
     const decipher = createDecipheriv('aes-256-cbc', deriveKey(password, encryptionSalt), vector).setAutoPadding(false);
     return decipher.update(block).toString('latin1');
   });

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 
-import type { SealProblem } from '../session/payload.js';
+import type { SealProblem } from '../session/reasons.js';
 import type { Passwords } from './passwords.js';
 
-/** What opening a seal came to. `passwordId` is the id of the password that opened it. */
+/** What became of opening a seal. `passwordIndex` says which password opened it: 0 is the newest. */
 export type Opened =
-  | { readonly ok: true; readonly value: unknown; readonly passwordId: string }
+  | { readonly ok: true; readonly value: unknown; readonly passwordIndex: number }
   | { readonly ok: false; readonly problem: SealProblem };
 
 /** One way of writing a value into a cookie, authenticated and encrypted. */
@@ -15,10 +15,12 @@ export interface Sealer {
   recognises(text: string): boolean;
   /** Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. */
   open(text: string, passwords: Passwords, nowMs: number): Opened;
-  /** Seals with the highest password. */
+  /** Seals with the newest password. */
   seal(value: object, passwords: Passwords): Promise<string>;
   /** How whoever reads these seals names the fields of a session. Default: `camelCase`. */
   readonly fields?: 'camelCase' | 'snake_case' | undefined;
+  /** Loads what `seal` needs, where that is not loaded with the sealer. Rejects when it cannot be loaded. */
+  preload?(): Promise<void>;
 }
 
 /** Opens a seal in whichever of the formats it is written. */
@@ -31,6 +33,8 @@ export function open(text: string, sealers: readonly Sealer[], passwords: Passwo
 export interface Sealing<Value extends object = object> {
   readonly sealedUnder: string;
   readonly seal: (value: Value) => Promise<string>;
+  /** Loads what `seal` needs. Rejects when it cannot be loaded. */
+  readonly preload: () => Promise<void>;
 }
 
 export function sealing(sealer: Sealer, passwords: Passwords): Sealing {
@@ -38,5 +42,6 @@ export function sealing(sealer: Sealer, passwords: Passwords): Sealing {
   return {
     sealedUnder: createHash('sha256').update(`${sealer.name} ${sealingId} ${password}`).digest('base64url'),
     seal: (value) => sealer.seal(value, passwords),
+    preload: async () => sealer.preload?.(),
   };
 }

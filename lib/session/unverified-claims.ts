@@ -1,12 +1,9 @@
 import { decodeJwt } from 'jose/jwt/decode';
 
-import type { Claims } from './payload.js';
+import type { SessionClaims } from './profile.js';
 
-/**
- * The claims of a token whose signature was not checked; none when the token is not a JWT. They may name a session or
- * an organization that our own seal vouches for. They never prove who the visitor is.
- */
-export function unverifiedClaims(token: string): Claims {
+/** What a JWT says, before anything is verified: for ids and hints, never for a decision. Empty for any other token. */
+export function unverifiedClaims(token: string): SessionClaims {
   try {
     return decodeJwt(token);
   } catch {

@@ -2,34 +2,37 @@ import { hash } from 'node:crypto';
 
 import { LRUCache } from 'lru-cache';
 
-import type { SessionPayload, SessionProfile } from './payload.js';
+import type { SessionPayload } from './payload.js';
+import type { SessionProfile } from './profile.js';
 
 /** A session whose access token was verified: what a request needs to know of it, ready to hand. */
 export interface VerifiedSession {
   readonly payload: SessionPayload;
   readonly profile: SessionProfile;
   readonly expiresAtMs: number;
-  /** From here on the token is to be renewed ahead of its expiry. */
-  readonly renewFromMs: number;
-  /** From here on its last use is to be noted anew. */
-  readonly touchFromMs: number;
-  /** From here on it is to be verified anew, whatever it says. */
+  /** From here on the token is refreshed ahead of its expiry. */
+  readonly refreshFromMs: number;
+  /** From here on a visit is noted in a new seal, where idle time is limited. */
+  readonly noteUseFromMs: number;
+  /** From here on the access token is looked at again. */
   readonly verifiedUntilMs: number;
-  /** Whether a browser has come with it. */
-  claimed: boolean;
+  /** Whether the seal that this one replaced was released: the browser has this one. */
+  predecessorReleased: boolean;
 }
 
-/** Sessions that were verified, by their seals; the least recently used go first. */
+/** What is remembered of seals: verified sessions, and which seals have come. The least recently used go first. */
 export interface VerifiedSessions {
   readonly get: (sealed: string) => VerifiedSession | undefined;
+  /** Remembers a session by a seal that was made here and is on its way to the browser. */
   readonly set: (sealed: string, session: VerifiedSession) => void;
   /**
-   * The same for a seal that has come before, and comes again; of a new one only that it was seen. Most visitors who
-   * come once do not come again, and as sessions they would drive out those who do, and keep the collector busy.
+   * Notes that a seal has come. The session is remembered when the seal comes back: most visitors who come once do not
+   * come again, and as sessions they would push out those who do.
    *
-   * @returns whether it had come before
+   * @returns whether its predecessor can be released: once for each seal, at its first return. A seal made here returns
+   *   with its first visit.
    */
-  readonly setIfSeen: (sealed: string, session: VerifiedSession) => boolean;
+  readonly noteVisit: (sealed: string, session: VerifiedSession) => boolean;
 }
 
 interface Entry {
@@ -39,46 +42,56 @@ interface Entry {
   sealed?: string | undefined;
 }
 
-// To compare a seal takes a twentieth of the time that hashing it takes, and most requests come in the wake of another
-// of the same browser. But a seal is nearly as large as all else that is remembered of its session.
+// Comparing a seal takes a twentieth of the time of hashing it, and most requests follow another of the same browser.
+// But a seal is nearly as large as all else that is remembered of its session.
 const maxWholeSeals = 250;
 
-export function verifiedSessions(max: number): VerifiedSessions {
-  const sessions = new LRUCache<string, Entry | 'seen'>({ max });
+/**
+ * @param max how many seals are remembered
+ * @param keepsSessions `false` remembers only which seals have come
+ */
+export function verifiedSessions(max: number, { keepsSessions = true } = {}): VerifiedSessions {
+  const remembered = new LRUCache<string, Entry | 'seen' | 'released'>({ max });
   const withSeals = new LRUCache<string, Entry>({
     max: Math.min(max, maxWholeSeals),
     dispose: (entry) => {
       entry.sealed = undefined;
     },
   });
-  // A seal is found by its end, which is as random as any hash, and told from every other by the hash of the whole: one
-  // that was tampered with may end in the same way. A new one is not hashed at all. So short a part V8 copies, and does
-  // not keep the whole for it.
+  // The end of a seal is as random as a hash, so it finds the entry. A seal that was tampered with may have the same end,
+  // so the hash of the whole confirms it. V8 copies a text of twelve characters and does not retain the whole header.
   const endOf = (sealed: string) => sealed.slice(-12);
   const hashOf = (sealed: string) => hash('sha256', sealed, 'base64url');
 
   function set(sealed: string, session: VerifiedSession): void {
-    sessions.set(endOf(sealed), { session, hash: hashOf(sealed) });
+    remembered.set(endOf(sealed), keepsSessions ? { session, hash: hashOf(sealed) } : 'seen');
   }
 
-  return {
-    get: (sealed) => {
-      const end = endOf(sealed);
-      const entry = sessions.get(end);
-      if (!entry || entry === 'seen') return undefined;
-      if (entry.sealed !== undefined) return entry.sealed === sealed ? entry.session : undefined;
-      if (entry.hash !== hashOf(sealed)) return undefined;
-      // A copy: as it came, it is a part of the whole `Cookie` header and would keep that in memory.
-      entry.sealed = Buffer.from(sealed).toString();
-      withSeals.set(end, entry);
-      return entry.session;
-    },
-    set,
-    setIfSeen: (sealed, session) => {
-      const seen = sessions.has(endOf(sealed));
-      if (seen) set(sealed, session);
-      else sessions.set(endOf(sealed), 'seen');
-      return seen;
-    },
-  };
+  function get(sealed: string): VerifiedSession | undefined {
+    const end = endOf(sealed);
+    const entry = remembered.get(end);
+    if (typeof entry !== 'object') return undefined;
+    if (entry.sealed !== undefined) return entry.sealed === sealed ? entry.session : undefined;
+    if (entry.hash !== hashOf(sealed)) return undefined;
+    // A copy: as it came, it is a part of the whole `Cookie` header and would keep that in memory.
+    entry.sealed = Buffer.from(sealed).toString();
+    withSeals.set(end, entry);
+    return entry.session;
+  }
+
+  function noteVisit(sealed: string, session: VerifiedSession): boolean {
+    const end = endOf(sealed);
+    const before = remembered.get(end);
+    if (before === undefined) {
+      remembered.set(end, 'seen');
+      return false;
+    }
+    const isFirstReturn = before === 'seen' || (typeof before === 'object' && !before.session.predecessorReleased);
+    session.predecessorReleased = true;
+    if (keepsSessions) set(sealed, session);
+    else remembered.set(end, 'released');
+    return isFirstReturn;
+  }
+
+  return { get, set, noteVisit };
 }

@@ -4,7 +4,8 @@ import { type Awaitable, isPromiseLike } from '../awaitable.js';
 import { secureUrl } from '../checks.js';
 import { isRecord, nonEmptyString, parseObject } from '../json.js';
 import { pkceChallenge, type Provider, type SignInRequest, type TokenRequest } from '../provider/provider.js';
-import type { SessionPayload, TerminalReason, TokenSet } from '../session/payload.js';
+import type { SessionPayload, TokenSet } from '../session/payload.js';
+import type { TerminalReason } from '../session/reasons.js';
 
 type Json = Readonly<Record<string, unknown>>;
 

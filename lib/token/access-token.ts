@@ -4,16 +4,23 @@ import { jwtVerify } from 'jose/jwt/verify';
 import { isPromiseLike } from '../awaitable.js';
 import { deepFreeze, isRecord } from '../json.js';
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
-import type { Claims, RetryableReason, SessionPayload, TokenReason, TokenSet } from '../session/payload.js';
+import type { SessionPayload, TokenSet } from '../session/payload.js';
+import type { SessionClaims } from '../session/profile.js';
+import type { RetryableReason, TokenReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { inlineKeySet, KeyNotPublished, type KeySet, keySet } from './key-set.js';
 import { signedClaims } from './rs256.js';
 
 /** Three answers, never two: good, bad (expired is one kind of bad), cannot tell. */
 export type TokenCheck =
-  | { readonly verdict: 'valid'; readonly claims: Claims; readonly expiresAtMs: number; readonly issuedAtMs: number }
+  | {
+      readonly verdict: 'valid';
+      readonly claims: SessionClaims;
+      readonly expiresAtMs: number;
+      readonly issuedAtMs: number;
+    }
   /** `claims` are there when the signature fits and only the time has passed. */
-  | { readonly verdict: 'expired'; readonly claims?: Claims; readonly expiresAtMs?: number }
+  | { readonly verdict: 'expired'; readonly claims?: SessionClaims; readonly expiresAtMs?: number }
   | {
       readonly verdict: 'invalid';
       readonly reason: TokenReason;

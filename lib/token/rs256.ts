@@ -2,14 +2,14 @@ import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 
 import { isRecord, parseObject } from '../json.js';
-import type { Claims } from '../session/payload.js';
+import type { SessionClaims } from '../session/profile.js';
 
 /**
  * The claims of a token whose RS256 signature fits the key that its header names. `node:crypto` verifies at once, in a
  * third of the time that jose needs through WebCrypto. Undefined for every token that is unusual or wrong: jose then
  * decides what it is.
  */
-export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | undefined): Claims | undefined {
+export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | undefined): SessionClaims | undefined {
   const [head = '', body = '', signature = '', ...rest] = token.split('.');
   if (rest.length > 0) return undefined;
   const kid = keyIdOf(head);

@@ -1,5 +1,5 @@
 import { isRecord } from '../json.js';
-import { isRetryable, type RetryableReason } from '../session/payload.js';
+import { isRetryable, type RetryableReason } from '../session/reasons.js';
 
 /** The provider could not be asked, or its answer cannot be used. It says nothing about the session. */
 export class ProviderFailure extends Error {

@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 
 import { parseObject } from '../json.js';
-import type { RetryableReason } from '../session/payload.js';
+import type { RetryableReason } from '../session/reasons.js';
 import { maxAnswerBytes } from './answer.js';
 import { failureReason, readRetryAfter, systemErrorCode } from './failure.js';
 
@@ -31,7 +31,7 @@ export type Answer =
 
 export interface SendOptions {
   /** The longest that the request may take, retries included. */
-  readonly budgetMs: number;
+  readonly timeoutMs: number;
   /**
    * Whether the request may be sent again after bytes have left. Where the provider takes a refresh token that comes
    * twice for a theft, only a connection that was never made may be tried again.
@@ -70,9 +70,9 @@ export async function preload(): Promise<void> {
  *
  * @throws when the HTTP client cannot be loaded: the installation is broken, and the provider was not asked
  */
-export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendOptions): Promise<Answer> {
-  const deadline = AbortSignal.timeout(budgetMs);
-  const deadlineMs = performance.now() + budgetMs;
+export async function send(request: TokenRequest, { timeoutMs, mayRepeat }: SendOptions): Promise<Answer> {
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const deadlineMs = performance.now() + timeoutMs;
   // Outside the `try`: a module that is missing must not be reported as a fault of the provider's set-up.
   const { got } = await import('got');
   try {
@@ -86,7 +86,7 @@ export async function send(request: TokenRequest, { budgetMs, mayRepeat }: SendO
       followRedirect: false,
       agent: mayRepeat ? keptConnections : freshConnections,
       signal: deadline,
-      timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: Math.min(10_000, budgetMs) },
+      timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: Math.min(10_000, timeoutMs) },
       retry: {
         limit: 2,
         methods: ['POST'],

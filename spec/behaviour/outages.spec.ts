@@ -52,7 +52,7 @@ const faults: [string, Fault, Reason, string][] = [
 
 describe.each(faults)('a provider that answers with %s', (_, fault, reason, retryAfter) => {
   it('signs nobody out, and serves again when it is back', async () => {
-    const app = await serve({ refresh: { waitMs: 600, budgetMs: 500 } });
+    const app = await serve({ refresh: { waitMs: 600, timeoutMs: 500 } });
     const { sealed } = await sealedSession(server, expired);
     const valid = await sealedSession(server);
     server.token.fail(fault);
@@ -280,9 +280,9 @@ describe('a key that was rotated a moment ago', () => {
   });
 });
 
-describe('onTransient', () => {
-  it("'error' answers 503 to every request, also on an open route", async () => {
-    const app = await serve({ onTransient: 'error' });
+describe('whenUnavailable', () => {
+  it("'refuse' answers 503 to every request, also on an open route", async () => {
+    const app = await serve({ whenUnavailable: 'refuse' });
     const { sealed } = await sealedSession(server, expired);
     server.token.fail(answers.unauthorized);
     const page = await app.send(sealed);
@@ -290,8 +290,8 @@ describe('onTransient', () => {
     expect((await app.browser().get('/')).status).toBe(200);
   });
 
-  it("'stale' serves the old claims, flagged, for as long as it says", async () => {
-    const app = await serve({ onTransient: 'stale', staleSeconds: 120 });
+  it('{ staleSeconds } serves the old claims, flagged as stale, for that long', async () => {
+    const app = await serve({ whenUnavailable: { staleSeconds: 120 } });
     const { sealed, sessionId } = await sealedSession(server, expired);
     server.token.fail(answers.unauthorized);
     const page = await app.send(sealed, '/guarded');
@@ -301,27 +301,27 @@ describe('onTransient', () => {
     expect((await app.send(sealed, '/guarded')).status).toBe(503);
   });
 
-  it("'stale' is for what passes, not for what is over", async () => {
-    const app = await serve({ onTransient: 'stale' });
+  it('{ staleSeconds } serves no session that the provider has ended', async () => {
+    const app = await serve({ whenUnavailable: { staleSeconds: 300 } });
     const { sealed, sessionId } = await sealedSession(server, expired);
     server.sessions.revoke(sessionId);
     expect((await app.send(sealed)).json).toMatchObject({ authenticated: false, reason: 'invalid_grant' });
   });
 
-  it("'stale' believes no token that it cannot verify", async () => {
-    const app = await serve({ onTransient: 'stale' });
+  it('{ staleSeconds } serves no token that cannot be verified', async () => {
+    const app = await serve({ whenUnavailable: { staleSeconds: 300 } });
     const { sealed } = await sealedSession(server, expired);
     server.keys.fail(answers.serverError);
     expect((await app.send(sealed)).json).toMatchObject({ authenticated: false, reason: 'keys_unavailable' });
   });
 
-  it('is refused when it is none of the three', () => {
-    const options = { ...workosOptions(server), onTransient: 'ignore' } as unknown as SessionOptions;
+  it.each(['ignore', 'stale', {}, { staleSeconds: -1 }])('is refused at start-up when it is %j', (whenUnavailable) => {
+    const options = { ...workosOptions(server), whenUnavailable } as unknown as SessionOptions;
     expect(() => withSession(options)).toThrow(expect.objectContaining({ code: 'ERR_SESSION_CONFIG' }));
   });
 });
 
-it('tells of each failure by its reason, and of a terminal one as such', async () => {
+it('reports each failed refresh by its reason, and whether it can be tried again', async () => {
   const told: SessionEvents['refreshFailed'][] = [];
   const app = await serve({ events: { refreshFailed: (event) => told.push(event) } });
   const { sealed, sessionId } = await sealedSession(server, expired);
@@ -330,7 +330,7 @@ it('tells of each failure by its reason, and of a terminal one as such', async (
   server.sessions.revoke(sessionId);
   await app.send(sealed);
   expect(told).toEqual([
-    { kind: 'transient', sessionId, reason: 'provider_misconfigured', retryAfterSeconds: undefined },
-    { kind: 'terminal', sessionId, reason: 'invalid_grant' },
+    expect.objectContaining({ sessionId, reason: 'provider_misconfigured', retryable: true, status: 401 }),
+    expect.objectContaining({ sessionId, reason: 'invalid_grant', retryable: false, status: 400 }),
   ]);
 });

@@ -12,7 +12,6 @@ import {
   type Provider,
   providerFailure,
   type SessionEvents,
-  sessionRoutes,
   withSession,
 } from 'express-sealed-session';
 import { testProviderConformance } from 'express-sealed-session/testing';
@@ -104,7 +103,7 @@ async function startAcmeServer() {
 /** An app with this provider, a browser for it, and what its events reported. */
 async function serve(given: Provider) {
   const failures: SessionEvents['refreshFailed'][] = [];
-  const problems: SessionEvents['configuration'][] = [];
+  const problems: SessionEvents['misconfigured'][] = [];
   const rejected: SessionEvents['rejected'][] = [];
   const options = {
     provider: given,
@@ -112,13 +111,14 @@ async function serve(given: Provider) {
     baseUrl: origin,
     events: {
       refreshFailed: (event: SessionEvents['refreshFailed']) => failures.push(event),
-      configuration: (event: SessionEvents['configuration']) => problems.push(event),
+      misconfigured: (event: SessionEvents['misconfigured']) => problems.push(event),
       rejected: (event: SessionEvents['rejected']) => rejected.push(event),
     },
   };
   const app: Listening = await frameworks[0]!.listen((each) => {
-    each.use(withSession(options));
-    each.use(sessionRoutes(options));
+    const sessions = withSession(options);
+    each.use(sessions);
+    each.use(sessions.routes());
     each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
   });
   open.push(app);
@@ -388,7 +388,7 @@ describe('access tokens that are JWTs', () => {
     const { signIn: begin, problems } = await serveJwt(change);
     const response = await begin();
     expect(response.json).toMatchObject({ authenticated: false, reason: 'provider_misconfigured', retryable: true });
-    expect(problems).toEqual([{ problem: 'provider', message: expect.stringMatching(message) }]);
+    expect(problems).toEqual([{ problem: 'provider', option: 'provider', message: expect.stringMatching(message) }]);
   });
 
   it.each([false, undefined, 'yes', Promise.resolve(true)])(
@@ -396,7 +396,8 @@ describe('access tokens that are JWTs', () => {
     async (answer) => {
       const { signIn: begin, rejected } = await serveJwt((rules) => ({ ...rules, issuedToUs: () => answer as never }));
       expect((await begin()).json).toMatchObject({ error: 'ERR_SESSION_TOKENS_INVALID' });
-      expect(rejected).toEqual([{ reason: 'invalid_jwt', detail: 'issued to another client' }]);
+      const sessionId = expect.any(String) as unknown;
+      expect(rejected).toEqual([{ sessionId, reason: 'invalid_jwt', detail: 'issued to another client' }]);
     },
   );
 

@@ -1,15 +1,7 @@
 import { request } from 'node:http';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import {
-  getSession,
-  memoryCoordinator,
-  oidc,
-  type RefreshSource,
-  type SessionOptions,
-  sessionRoutes,
-  withSession,
-} from 'express-sealed-session';
+import { getSession, oidc, type RefreshSource, type SessionOptions, withSession } from 'express-sealed-session';
 
 import { frameworks } from '../support/apps.js';
 import { createBrowser, type Page } from '../support/browser.js';
@@ -114,8 +106,9 @@ describe('parallel requests with the same expired cookie', () => {
     const origin = 'https://app.example.com';
     const options = { provider, password, baseUrl: origin };
     const app = await frameworks[0]!.listen((each) => {
-      each.use(withSession(options));
-      each.use(sessionRoutes(options));
+      const sessions = withSession(options);
+      each.use(sessions);
+      each.use(sessions.routes());
       each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
     });
     closers.push(() => app.close());
@@ -390,9 +383,9 @@ describe('renewal ahead of expiry', () => {
     ['a prefetch', { headers: { 'sec-purpose': 'prefetch;prerender' } }],
     ['a prefetch as older browsers say it', { headers: { purpose: 'prefetch' } }],
     ['OPTIONS', { method: 'OPTIONS' }],
-    ['what `touch` names', { headers: { 'x-poll': '1' } }],
+    ['a request that is no activity', { headers: { 'x-poll': '1' } }],
   ])('is not begun by %s', async (_, init) => {
-    const app = await serve({ refresh: { touch: (req) => req.headers['x-poll'] === undefined } });
+    const app = await serve({ lifetime: { isActivity: (req) => req.headers['x-poll'] === undefined } });
     const { sealed } = await sealedSession(server, { lifetimeSeconds: 300 });
     clock.advance(290);
     await app.send(sealed, '/', init);
@@ -414,19 +407,5 @@ describe('renewal ahead of expiry', () => {
     server.token.heal();
     clock.advance(6);
     expect((await app.send(sealed)).json).toMatchObject({ refreshed: true });
-  });
-});
-
-describe('memoryCoordinator', () => {
-  it('forgets the oldest when it is full', async () => {
-    const app = await serve({ refresh: { coordinator: memoryCoordinator({ maxSessions: 1 }) } });
-    const first = await sealedSession(server, expired);
-    const second = await sealedSession(server, expired);
-    await app.send(first.sealed);
-    await app.send(second.sealed);
-    expect((await app.send(second.sealed)).json).toMatchObject({ authenticated: true });
-    expect(server.refreshCount).toBe(2);
-    expect((await app.send(first.sealed)).json).toMatchObject({ authenticated: false });
-    expect(server.refreshCount).toBe(3);
   });
 });

@@ -1,14 +1,7 @@
 import { get } from 'node:http';
 
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import {
-  getSession,
-  oidc,
-  requireSession,
-  type SessionOptions,
-  sessionRoutes,
-  withSession,
-} from 'express-sealed-session';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { getSession, oidc, type SessionOptions, type SignInFailure, withSession } from 'express-sealed-session';
 
 import { type Framework, frameworks, type Listening, listen } from '../support/apps.js';
 import { type Browser, createBrowser } from '../support/browser.js';
@@ -22,15 +15,31 @@ const open: { close: () => Promise<unknown> }[] = [];
 afterAll(() => Promise.all(open.map((each) => each.close())));
 const clock = useClock();
 
-async function serve(framework: Framework, options: SessionOptions): Promise<{ browser: Browser; app: Listening }> {
+interface Served {
+  readonly browser: Browser;
+  readonly app: Listening;
+  /** What the routes handed to `next`, when that was an error. */
+  readonly errors: unknown[];
+}
+
+/** An app with its sessions and their routes. Without `mounted`, the sessions themselves are left out. */
+async function serve(framework: Framework, options: SessionOptions, { mounted = true } = {}): Promise<Served> {
+  const errors: unknown[] = [];
   const app = await framework.listen((each) => {
-    each.use(withSession(options));
-    each.use(sessionRoutes(options));
-    each.get('/page', requireSession(), (req, res) => res.end(JSON.stringify(getSession(req))));
+    const sessions = withSession(options);
+    if (mounted) each.use(sessions);
+    const routes = sessions.routes();
+    each.use((req, res, next) => {
+      routes(req, res, (error) => {
+        if (error !== undefined) errors.push(error);
+        next(error);
+      });
+    });
+    each.get('/page', sessions.require(), (req, res) => res.end(JSON.stringify(getSession(req))));
     each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
   });
   open.push(app);
-  return { app, browser: createBrowser(app.url) };
+  return { app, browser: createBrowser(app.url), errors };
 }
 
 /** Goes where a redirect points; the app's public origin is where it is served in this test. */
@@ -57,14 +66,31 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
   let server: WorkosServer;
   let browser: Browser;
   let app: Listening;
+  let errors: unknown[];
 
   beforeAll(async () => {
     server = await startWorkosServer();
     open.push(server);
   });
   beforeEach(async () => {
-    ({ app, browser } = await serve(framework, { ...workosOptions(server), baseUrl: origin }));
+    ({ app, browser, errors } = await serve(framework, { ...workosOptions(server), baseUrl: origin }));
   });
+  afterEach(() => {
+    server.token.heal();
+    server.visitor = {};
+  });
+
+  /** Begins a sign-in: where its callback leads, with the cookies of the browser as they are before it. */
+  async function beginSignIn(): Promise<{ callback: string; headers: { cookie: string } }> {
+    const authorize = (await browser.get('/login')).headers.get('location')!;
+    const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
+    const cookie = browser.jar.cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+    return { callback, headers: { cookie } };
+  }
+
+  const failed = (failure: SignInFailure) => [
+    expect.objectContaining({ name: 'SessionSignInError', code: 'ERR_SESSION_SIGN_IN_FAILED', status: 400, failure }),
+  ];
 
   it('signs in, comes back to the page that was asked for, and signs out', async () => {
     const signIn = await navigate(`${app.url}/page?tab=2`);
@@ -105,44 +131,65 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     expect((await visit(browser, app, first)).json).toMatchObject({ authenticated: true });
   });
 
-  it.each([
+  it.each<[string, string]>([
     ['a callback that this browser did not begin', '/callback?code=abc&state=of-somebody-else'],
     ['a callback without state', '/callback?code=abc'],
     ['a callback without anything', '/callback'],
     ['a callback with an error and no flow', '/callback?error=access_denied&error_description=%3Cscript%3E'],
-  ])('refuses %s, and asks nobody about the code', async (_, path) => {
+  ])('refuses %s, and does not send the code', async (_, path) => {
     const before = server.tokenRequests.length;
     const page = await browser.get(path);
     expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(errors).toEqual(failed('flow_missing'));
     expect(page.text).not.toContain('script');
     expect(server.tokenRequests).toHaveLength(before);
   });
 
   it('refuses a callback whose sign-in was begun too long ago', async () => {
-    const authorize = (await browser.get('/login')).headers.get('location')!;
-    const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
-    const { cookies } = browser.jar;
-    const header = cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+    const { callback, headers } = await beginSignIn();
     clock.advance(700);
-    const page = await browser.fetch(callback, { headers: { cookie: header } });
+    const page = await browser.fetch(callback, { headers });
     expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(errors).toEqual(failed('flow_missing'));
   });
 
-  it('tells of a refusal by the provider without its text', async () => {
+  it('refuses a code that was used before, as after the back button', async () => {
+    const { callback, headers } = await beginSignIn();
+    expect((await browser.fetch(callback, { headers })).status).toBe(303);
+    // The flow cookie has gone with the first answer; a browser that kept it brings a code that is spent.
+    expect((await browser.fetch(callback)).status).toBe(400);
+    expect((await browser.fetch(callback, { headers })).status).toBe(400);
+    expect(errors).toEqual([...failed('flow_missing'), ...failed('code_spent')]);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
+  });
+
+  it('refuses an answer to the code that is not whole', async () => {
+    server.token.reply = (body) => ({ ...body, access_token: undefined });
+    const { callback } = await beginSignIn();
+    const page = await browser.fetch(callback);
+    expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(errors).toEqual(failed('check_failed'));
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
+  });
+
+  it('reports a refusal by the provider without its text', async () => {
     server.visitor = { error: 'access_denied', error_description: 'text of the provider' };
     const authorize = (await browser.get('/login')).headers.get('location')!;
     const page = await visit(browser, app, authorize);
     expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(errors).toEqual(failed('provider_error'));
     expect(page.text).not.toContain('text of the provider');
-    server.visitor = {};
   });
 
-  it('answers 503 while the code cannot be exchanged', async () => {
+  it('answers 503 while the code cannot be exchanged, and signs in with it afterwards', async () => {
     server.token.fail(answers.htmlBadGateway);
-    const authorize = (await browser.get('/login')).headers.get('location')!;
-    const page = await visit(browser, app, authorize);
+    const { callback } = await beginSignIn();
+    const page = await browser.fetch(callback);
     expect([page.status, page.json]).toMatchObject([503, { error: 'ERR_SESSION_UNAVAILABLE' }]);
+    expect(page.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
     server.token.heal();
+    expect((await browser.fetch(callback)).status).toBe(303);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
   });
 
   it.each(['https://evil.example/', '//evil.example', '/\\evil.example', 'javascript:alert(1)', '/\t/evil.example'])(
@@ -162,13 +209,14 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     ['its own page', { 'sec-fetch-site': 'same-origin' }, 303],
     ['its own origin', { origin }, 303],
     ['the address bar', { 'sec-fetch-site': 'none' }, 303],
-  ])('signs out when asked by %s: %j → %i', async (_, headers, status) => {
+  ])('answers a sign-out that %s asks for: %j → %i', async (_, headers, status) => {
     expect((await browser.get('/logout', { headers: headers as Record<string, string> })).status).toBe(status);
+    const refused = { name: 'SessionUseError', code: 'ERR_SESSION_SIGN_OUT_REFUSED', status: 403, expose: true };
+    expect(errors).toEqual(status === 403 ? [expect.objectContaining(refused)] : []);
   });
 
-  it('tells no other site the address of its routes, whatever they answer', async () => {
-    const authorize = (await browser.get('/login')).headers.get('location')!;
-    const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
+  it('keeps the address of its routes from other sites, whatever they answer', async () => {
+    const { callback } = await beginSignIn();
     const answers = [
       await browser.get('/login'),
       await browser.get('/login', { headers: { 'sec-purpose': 'prefetch' } }),
@@ -194,9 +242,135 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
   });
 });
 
-it('needs the origin of the app, and says so', () => {
+it('routes() needs the origin of the app, and says so', () => {
   const provider = oidc({ issuer: 'https://id.example.com', clientId: 'a', clientSecret: 'b' });
-  expect(() => sessionRoutes({ provider, password })).toThrow(expect.objectContaining({ code: 'ERR_SESSION_CONFIG' }));
+  const sessions = withSession({ provider, password });
+  expect(() => sessions.routes()).toThrow(
+    expect.objectContaining({ code: 'ERR_SESSION_CONFIG', problems: [expect.objectContaining({ path: 'baseUrl' })] }),
+  );
+});
+
+describe('the options of the routes', () => {
+  let server: WorkosServer;
+  beforeAll(async () => {
+    server = await startWorkosServer();
+    open.push(server);
+  });
+
+  const serveWith = (options: Partial<SessionOptions>, more?: { mounted?: boolean }) =>
+    serve(frameworks[0]!, workosOptions(server, { baseUrl: origin, ...options }), more);
+  const redirectUriOf = (authorize: string | null) => new URL(authorize!).searchParams.get('redirect_uri');
+  const sameOrigin = { headers: { 'sec-fetch-site': 'same-origin' } };
+
+  it('routes: signs in and out at paths of the app', async () => {
+    const routes = { login: '/sign-in', callback: '/auth/back', logout: '/sign-out' };
+    const { app, browser } = await serveWith({ routes });
+    expect(await navigate(`${app.url}/page`)).toBe('/sign-in?returnTo=%2Fpage');
+    const toProvider = await browser.get('/sign-in?returnTo=/page');
+    expect(redirectUriOf(toProvider.headers.get('location'))).toBe(`${origin}/auth/back`);
+    const page = await visit(browser, app, toProvider.headers.get('location')!);
+    expect(page.json).toMatchObject({ authenticated: true });
+    for (const path of ['/login', '/callback', '/logout']) expect((await browser.get(path)).status).toBe(404);
+    expect((await browser.get('/sign-out', sameOrigin)).status).toBe(303);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
+  });
+
+  it.each<[string, SessionOptions['routes']]>([
+    ['without the option', undefined],
+    ['with an empty one', {}],
+    ['with true', { login: true, callback: true, logout: true }],
+  ])('routes: has the three usual paths %s', async (_, routes) => {
+    const { app, browser } = await serveWith({ routes });
+    expect(redirectUriOf((await browser.get('/login')).headers.get('location'))).toBe(`${origin}/callback`);
+    expect((await visit(browser, app, `${origin}/login`)).json).toMatchObject({ authenticated: true });
+    expect((await browser.get('/logout', sameOrigin)).status).toBe(303);
+  });
+
+  it('routes: has no route where one is false, and sends no visitor there', async () => {
+    const withoutLogout = await serveWith({ routes: { logout: false } });
+    expect((await visit(withoutLogout.browser, withoutLogout.app, `${origin}/login`)).json.authenticated).toBe(true);
+    expect((await withoutLogout.browser.get('/logout', sameOrigin)).status).toBe(404);
+    expect((await withoutLogout.browser.get('/')).json).toMatchObject({ authenticated: true });
+
+    const withoutLogin = await serveWith({ routes: { login: false } });
+    expect((await withoutLogin.browser.get('/login')).status).toBe(404);
+    expect(await navigate(`${withoutLogin.app.url}/page`)).toBeUndefined();
+    expect((await withoutLogin.browser.get('/callback')).status).toBe(400);
+
+    const none = await serveWith({ routes: { login: false, callback: false, logout: false } });
+    for (const path of ['/login', '/callback', '/logout', '/undefined', '/']) {
+      expect([path, (await none.browser.get(path)).status]).toEqual([path, path === '/' ? 200 : 404]);
+    }
+  });
+
+  it('signIn.returnTo: is where a visitor goes who asked for no page, or for one of another site', async () => {
+    const { browser, app } = await serveWith({ signIn: { returnTo: '/welcome?new#top' } });
+    for (const [query, expected] of [
+      ['', '/welcome?new#top'],
+      ['?returnTo=https://evil.example/', '/welcome?new#top'],
+      ['?returnTo=/page', '/page'],
+    ] as const) {
+      const authorize = (await browser.get(`/login${query}`)).headers.get('location')!;
+      const callback = (await browser.fetch(authorize)).headers.get('location')!;
+      const back = await browser.fetch(callback.replace(origin, app.url));
+      expect(back.headers.get('location')).toBe(expected);
+    }
+  });
+
+  it('signOut.returnTo: is where the provider sends a visitor back to, or where we do', async () => {
+    const signOut = { returnTo: '/bye' };
+    const { browser, app } = await serveWith({ signOut });
+    await visit(browser, app, `${origin}/login`);
+    const toProvider = new URL((await browser.get('/logout', sameOrigin)).headers.get('location')!);
+    expect(toProvider.searchParams.get('return_to')).toBe(`${origin}/bye`);
+    // Without a session there is nothing to end at the provider.
+    expect((await browser.get('/logout', sameOrigin)).headers.get('location')).toBe('/bye');
+  });
+
+  it('baseUrl: signs in over http on localhost, in a browser that keeps Secure cookies for https', async () => {
+    const told: unknown[] = [];
+    const events = { misconfigured: (event: unknown) => told.push(event) };
+    const { app } = await serveWith({ baseUrl: 'http://localhost:3000', events });
+    const browser = createBrowser(app.url, { secureOnLoopback: false });
+    const login = await browser.get('/login');
+    expect(login.setCookies[0]).toMatch(/^wos-session-flow-[0-9a-f]{8}=Fe26\.2\*.*; HttpOnly; SameSite=Lax$/);
+    const back = (await browser.fetch(login.headers.get('location')!)).headers.get('location')!;
+    expect(back).toMatch(/^http:\/\/localhost:3000\/callback\?/);
+    const { setCookies } = await browser.fetch(back.replace('http://localhost:3000', app.url));
+    expect(setCookies.filter((header) => header.includes('Secure'))).toEqual([]);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
+    expect(told).toEqual([]);
+  });
+
+  it('events: a sign-in is reported with its user and session', async () => {
+    const told: unknown[] = [];
+    const { browser, app } = await serveWith({ events: { signedIn: (event) => told.push(event) } });
+    const page = await visit(browser, app, `${origin}/login?returnTo=/`);
+    expect(told).toEqual([{ sessionId: page.json.sessionId, userId: 'user_01' }]);
+    expect(page.json.sessionId).toEqual(expect.any(String));
+  });
+
+  it('provider: its authorization URL may be a string or the promise of one', async () => {
+    const { provider } = workosOptions(server);
+    for (const authorizationUrl of [() => 'https://id.example.com/a', async () => 'https://id.example.com/a']) {
+      const { browser } = await serveWith({ provider: { ...provider, authorizationUrl } });
+      const page = await browser.get('/login');
+      expect([page.status, page.headers.get('location')]).toEqual([303, 'https://id.example.com/a']);
+    }
+  });
+
+  it('without app.use(sessions), says what is missing and spends no code', async () => {
+    const { app, browser, errors } = await serveWith({}, { mounted: false });
+    const authorize = (await browser.get('/login')).headers.get('location')!;
+    const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
+    const before = server.tokenRequests.length;
+    for (const path of [callback, '/logout']) {
+      const page = await browser.fetch(path);
+      expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_MIDDLEWARE_MISSING' }]);
+    }
+    expect(server.tokenRequests).toHaveLength(before);
+    expect((errors[0] as Error).message).toContain('app.use(sessions)');
+  });
 });
 
 describe.each([
@@ -219,7 +393,7 @@ describe.each([
     ({ app, browser } = await serve(frameworks[0]!, { provider, password, baseUrl: origin }));
   });
 
-  it('signs in, renews an expired session, stays the same session, and signs out', async () => {
+  it('signs in, refreshes an expired session, stays the same session, and signs out', async () => {
     const page = await visit(browser, app, `${origin}/login?returnTo=/page`);
     expect(page.json).toMatchObject({
       authenticated: true,
@@ -252,7 +426,7 @@ describe.each([
 });
 
 describe('an OpenID provider that does not rotate refresh tokens', () => {
-  it('is renewed again and again with the one it gave', async () => {
+  it('is asked again and again with the one it gave', async () => {
     const server = await startOidcServer({ rotate: false });
     open.push(server);
     const { clientId, clientSecret, audience } = server;
@@ -269,9 +443,9 @@ describe('an OpenID provider that does not rotate refresh tokens', () => {
 
 describe('an OpenID provider that cannot be reached', () => {
   it('answers 503 to a sign-in', async () => {
-    const nobody = await listen((_req, res) => res.writeHead(500).end());
-    open.push(nobody);
-    const provider = oidc({ issuer: nobody.url, clientId: 'a', clientSecret: 'b' });
+    const away = await listen((_req, res) => res.writeHead(500).end());
+    open.push(away);
+    const provider = oidc({ issuer: away.url, clientId: 'a', clientSecret: 'b' });
     const { browser } = await serve(frameworks[0]!, { provider, password, baseUrl: origin });
     const page = await browser.get('/login');
     expect([page.status, page.json]).toMatchObject([503, { error: 'ERR_SESSION_UNAVAILABLE' }]);

@@ -5,7 +5,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import {
   createSessionManager,
   getSession,
-  memoryCoordinator,
   type Middleware,
   type Provider,
   type Session,
@@ -17,7 +16,9 @@ import { unsealData } from 'iron-session';
 
 import { type App, type Framework, frameworks, type Listening } from '../support/apps.js';
 import { createBrowser } from '../support/browser.js';
+import { toJson } from '../support/session-app.js';
 import { useClock } from '../support/clock.js';
+import { fleetWith } from '../support/fleets.js';
 import { answers, startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 import {
   cookieHeader,
@@ -50,7 +51,7 @@ function answerSession(app: App): void {
     const session = getSession(req);
     const cookieInPlace = [res.getHeader('set-cookie') ?? []].flat().length > 0;
     res.setHeader('content-type', 'application/json');
-    res.end(JSON.stringify({ ...session, cookieInPlace }));
+    res.end(JSON.stringify({ ...toJson(session), cookieInPlace }));
   });
 }
 
@@ -177,12 +178,13 @@ describe.each(frameworks)('on $name', (framework) => {
   it.each([
     ['session', 'admin'],
     ['admin', 'session'],
-  ])('asks its own session, where another has put one on `req.%s` before `req.%s`', async (first, second) => {
-    const guarded = workosOptions(server, { property: second, required: true, cookie: { name: second } });
+  ])('guards its own session beside another one: `req.%s` is there before `req.%s`', async (first, second) => {
+    const guarded = withSession(workosOptions(server, { property: second, required: true, cookie: { name: second } }));
     const two = await framework.listen((each) => {
       each.use(withSession(workosOptions(server, { property: first, cookie: { name: first } })));
-      each.use(withSession(guarded));
-      answerSession(each);
+      each.use(guarded);
+      each.get('/', (req, res) => res.end(JSON.stringify(guarded.get(req))));
+      each.get('/either', (req) => getSession(req));
     });
     open.push(two);
     const [one, other] = [await sealedSession(server), await sealedSession(server)];
@@ -190,6 +192,10 @@ describe.each(frameworks)('on $name', (framework) => {
     expect((await visit(`${first}=${one.sealed}`)).status).toBe(401);
     const page = await visit(`${first}=${one.sealed}; ${second}=${other.sealed}`);
     expect([page.status, page.json.sessionId]).toEqual([200, other.sessionId]);
+    // A file that has only the request cannot say which of the two it means.
+    const cookie = `${first}=${one.sealed}; ${second}=${other.sealed}`;
+    const either = await createBrowser(two.url).get('/either', { headers: { cookie } });
+    expect([either.status, either.json]).toMatchObject([500, { error: 'ERR_SESSION_MIDDLEWARE_MISSING' }]);
   });
 
   it('has no session where something has taken its place', async () => {
@@ -272,7 +278,7 @@ describe('a part of the app’s own that fails', () => {
 
   it.each(frameworks)('is an error of the request on $name, and of no other', async (framework) => {
     for (const refresh of failing) {
-      const app = await serve(framework, { refresh: { coordinator: { ...memoryCoordinator(), refresh } } });
+      const app = await serve(framework, { fleet: fleetWith({ refresh }) });
       const [old, good] = [await sealedSession(server, expired), await sealedSession(server)];
       const get = async (sealed: string) => createBrowser(app.url).get('/', cookieHeader(sealed));
       const page = await get(old.sealed);
@@ -460,7 +466,7 @@ describe('the session on the request', () => {
     const app = await serve(framework, {}, (each) => {
       each.get('/', async (req, res) => {
         const result = await getSession(req).refresh();
-        res.end(JSON.stringify({ ...getSession(req), result }));
+        res.end(JSON.stringify({ ...toJson(getSession(req)), result }));
       });
     });
     const { sealed } = await sealedSession(server);
@@ -517,8 +523,8 @@ describe('the session on the request', () => {
 });
 
 describe('a wrong issuer', () => {
-  it('is one loud configuration event, and no token is spent on it', async () => {
-    const told: SessionEvents['configuration'][] = [];
+  it('is reported as one misconfiguration, and no token is spent on it', async () => {
+    const told: SessionEvents['misconfigured'][] = [];
     const { workos } = await import('express-sealed-session');
     const provider = workos({
       clientId: server.clientId,
@@ -526,7 +532,7 @@ describe('a wrong issuer', () => {
       baseUrl: server.url,
       issuer: 'https://x.example',
     });
-    const app = await serve(framework, { provider, events: { configuration: (event) => told.push(event) } });
+    const app = await serve(framework, { provider, events: { misconfigured: (event) => told.push(event) } });
     const live = await sealedSession(server);
     const old = await sealedSession(server, expired);
     const before = server.refreshCount;
@@ -536,7 +542,11 @@ describe('a wrong issuer', () => {
       expect(page.setCookies).toEqual([]);
     }
     expect(told).toHaveLength(1);
-    expect(told[0]).toMatchObject({ problem: 'issuer', message: expect.stringContaining('provider.issuer') });
+    expect(told[0]).toMatchObject({
+      problem: 'issuer',
+      option: 'provider.issuer',
+      message: expect.stringContaining('provider.issuer'),
+    });
     expect(server.refreshCount).toBe(before);
   });
 });
@@ -565,7 +575,7 @@ describe('events', () => {
 
 describe('secure: false', () => {
   it('is for localhost only', async () => {
-    const app = await serve(framework, { cookie: { secure: false }, events: { configuration: () => undefined } });
+    const app = await serve(framework, { cookie: { secure: false }, events: { misconfigured: () => undefined } });
     expect((await createBrowser(app.url).get('/')).status).toBe(200);
     const { request } = await import('node:http');
     const status = await new Promise((resolve) => {

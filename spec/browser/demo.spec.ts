@@ -123,6 +123,10 @@ describeWithPart('chromium', 'demo in Chromium', () => {
     await shows('name', ', Somebody <b>bold</b>');
     expect(await text('email')).toBe('somebody-b-bold-b@example.com');
     expect(page.url()).toBe(`${url}/`);
+    // The demo speaks plain http, so its address alone must have left Secure off.
+    const cookies = await page.context().cookies(url);
+    const { name, httpOnly, secure } = cookies.find((cookie) => cookie.name === 'demo-session')!;
+    expect({ name, httpOnly, secure }).toEqual({ name: 'demo-session', httpOnly: true, secure: false });
     await expectToFitPhone();
   }, 60_000);
 
@@ -145,18 +149,18 @@ describeWithPart('chromium', 'demo in Chromium', () => {
     await expectToFitPhone();
   }, 60_000);
 
-  it('signs out, of the app and of the provider', async () => {
+  it('signs out of the app and of the provider', async () => {
     await button('Sign out').click();
     await page.getByRole('link', { name: 'Sign in' }).click();
     await page.getByLabel('Your name').waitFor(); // the provider asks again, so it has forgotten the visitor too
     expect(await me()).toBe(401);
   }, 60_000);
 
-  it('gives the browser nothing to complain about', () => {
+  it('causes no error or warning in the browser', () => {
     expect(complaints).toEqual([]);
   });
 
-  it('ends when it is told to', async () => {
+  it('ends on SIGTERM with exit code 0', async () => {
     await page.goto(url);
     demo.kill('SIGTERM');
     const [code] = (await once(demo, 'exit')) as [number | null];

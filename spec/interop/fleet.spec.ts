@@ -16,7 +16,7 @@ const user = { id: 'user_of_the_fleet', email: 'reader@fleet.example' };
 let server: WorkosServer;
 
 beforeAll(async () => {
-  // A spent refresh token that is presented again ends the session, and every test here would see it.
+  // A replayed refresh token ends the session, so every test here detects one.
   server = await startWorkosServer({ mode: 'strict' });
 });
 afterEach(() => {
@@ -32,18 +32,18 @@ function appSettings(library: RedisLibrary, redis: readonly RedisServer[]): AppS
     provider: { clientId: server.clientId, apiKey: server.apiKey, baseUrl: server.url },
     strict: true,
     password,
-    coordinator: { leaseMs },
+    fleet: { leaseMs },
   };
 }
 
 const signedIn = (page: Page) => page.json.authenticated === true;
-const deferred = (page: Page) => page.json.authenticated === false && page.json.retryable === true;
+const unavailable = (page: Page) => page.json.authenticated === false && page.json.retryable === true;
 const newCookie = (page: Page) => sessionCookieOf(page.setCookies);
 
-/** Nobody was signed out: each is signed in with a new cookie, or may come again with the old one. */
+/** Each visitor is signed in with a new cookie, or keeps the old one for later. */
 function expectNobodySignedOut(pages: readonly Page[]): void {
   for (const page of pages) {
-    if (deferred(page)) expect(page.setCookies).toEqual([]);
+    if (unavailable(page)) expect(page.setCookies).toEqual([]);
     else expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
   }
 }
@@ -67,7 +67,7 @@ describeWithPart('redis', 'a fleet', () => {
       await redis.stop();
     });
 
-    it('renews a session once for 200 requests at once, and leaves nothing in Redis that can be read', async () => {
+    it('sends one refresh for 200 requests, and stores nothing readable in Redis', async () => {
       const old = await sealedSession(server, { ...expired, user });
       const watch = await redis.watch();
       const hold = server.token.hold();
@@ -96,14 +96,14 @@ describeWithPart('redis', 'a fleet', () => {
       expect(during).toEqual([expect.objectContaining({ key: expect.stringMatching(/:lease$/) })]);
       expect(after).toEqual([expect.objectContaining({ key: expect.stringMatching(/:done$/) })]);
       for (const { ttlMs } of [...during, ...after]) expect(ttlMs).toBeGreaterThan(0);
-      // All that ever was in Redis had to be sent there.
+      // Everything that Redis has ever stored was in a command.
       const everything = commands.flat();
       expect(everything).toEqual(expect.arrayContaining([after[0]!.key, after[0]!.value]));
       const secrets = [old.sealed, old.accessToken, old.refreshToken, old.sessionId, successor, password];
       expectUnreadable(everything, [...secrets, ...Object.values(user), ...textsIn(contents)]);
     }, 20_000);
 
-    it('gives the successor to a process that starts later, also when the one that has it is gone', async () => {
+    it('gives the new tokens to a process that starts after the leader was killed', async () => {
       const old = await sealedSession(server, expired);
       const leader = await fleet.add();
       const first = await leader.get('/', old.sealed);
@@ -116,7 +116,7 @@ describeWithPart('redis', 'a fleet', () => {
       await late.stop();
     }, 20_000);
 
-    it('follows successors that have expired in turn', async () => {
+    it('refreshes again when the successor has expired too', async () => {
       const old = await sealedSession(server, expired);
       server.lifetimeSeconds = -30;
       const first = newCookie(await fleet.apps[0]!.get('/', old.sealed));
@@ -131,7 +131,7 @@ describeWithPart('redis', 'a fleet', () => {
 
     it('lets another process take over within the lease when the leader is killed', async () => {
       const old = await sealedSession(server, expired);
-      // Held untreated, so that the call of the process that dies spends nothing.
+      // Held before it is handled: the killed process must not spend the token.
       const hold = server.token.hold({ untreated: true });
       const visits = fleet.count('visit');
       const presented = new Map(fleet.apps.map((app) => [app, app.count('presented')]));
@@ -157,14 +157,14 @@ describeWithPart('redis', 'a fleet', () => {
     }, 20_000);
 
     it.each(['is killed', 'stops answering'])(
-      'signs nobody out when Redis %s in the middle of it, nor when it is back',
+      'signs nobody out when Redis %s during a refresh, nor when it is back',
       async (trouble) => {
         const old = await sealedSession(server, expired);
         const hold = server.token.hold();
         const before = new Map(fleet.apps.map((app) => [app, { ...tally(app) }]));
         const storm = fleet.storm(old.sealed, 100);
         await hold.arrived(1);
-        // One leads; each of the others has asked for the lease, has not got it, and asks again.
+        // One leads. Each of the others has been refused the lease, and asks again.
         await fleet.until(() =>
           fleet.apps.every((app) => {
             const [was, is] = [before.get(app)!, tally(app)];
@@ -177,7 +177,7 @@ describeWithPart('redis', 'a fleet', () => {
         const from = performance.now();
         if (trouble === 'is killed') await redis.kill();
         else redis.pause();
-        await fleet.until(() => scopes(fleet).every((scope) => scope === 'process'));
+        await fleet.until(() => reachable(fleet).every((isReachable) => !isReachable));
         console.info(`${library}: every process knew that Redis was away (${trouble}) after ${since(from)} ms`);
         hold.release();
         const pages = await storm;
@@ -187,7 +187,7 @@ describeWithPart('redis', 'a fleet', () => {
         expect(pages.filter(signedIn)).toHaveLength(25);
         expect(refreshes()).toBe(1);
 
-        // Nor afterwards: what the leader could not tell the others, it tells them when Redis is back.
+        // When Redis is back, the leader publishes what it could not publish before.
         expectNobodySignedOut(await fleet.storm(old.sealed, 20));
         if (trouble === 'is killed') await redis.restart();
         else redis.resume();
@@ -196,14 +196,14 @@ describeWithPart('redis', 'a fleet', () => {
           expectNobodySignedOut(again);
           return again.every(signedIn);
         });
-        expect(scopes(fleet)).toEqual(fleet.apps.map(() => 'fleet'));
+        expect(reachable(fleet)).toEqual(fleet.apps.map(() => true));
         expect(refreshes()).toBe(1);
       },
       20_000,
     );
 
-    it('is not delayed by a Redis that accepts and never answers, and signs nobody out', async () => {
-      // One process's protection is what there is then: each session is with one process.
+    it('is not delayed by a Redis that never answers, and signs nobody out', async () => {
+      // Without Redis each process coordinates its own requests, so each session stays with one process.
       const visit = (app: FleetApp) => sessionsAt(app, 10, 3);
       const usual = (await Promise.all(fleet.apps.map(visit))).flat();
 
@@ -216,10 +216,10 @@ describeWithPart('redis', 'a fleet', () => {
       for (const { page } of [...usual, ...paused]) {
         expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
       }
-      expect(scopes(fleet)).toEqual(fleet.apps.map(() => 'process'));
+      expect(reachable(fleet)).toEqual(fleet.apps.map(() => false));
       expect(refreshes()).toBe(2 * 40);
 
-      // For as long as Redis is away, a process asks it once a second, whatever comes in.
+      // While Redis is away, a process sends it one command a second.
       const from = performance.now();
       const asked = fleet.apps.map((app) => app.count('command'));
       while (since(from) < 2_000) await Promise.all(fleet.apps.map((app) => sessionsAt(app, 2, 1)));
@@ -231,7 +231,7 @@ describeWithPart('redis', 'a fleet', () => {
       redis.resume();
       await eventually(async () => {
         await Promise.all(fleet.apps.map((app) => sessionsAt(app, 1, 1)));
-        return scopes(fleet).every((scope) => scope === 'fleet');
+        return reachable(fleet).every((isReachable) => isReachable);
       });
       await eventually(async () => (await redis.entries()).every(({ key }) => !key.endsWith(':lease')));
       const old = await sealedSession(server, expired);
@@ -240,18 +240,18 @@ describeWithPart('redis', 'a fleet', () => {
       expect(refreshes()).toBe(before + 1);
     }, 30_000);
 
-    describe('when a session is signed out in one process while another renews it', () => {
-      /** Does not wait long for what another process does. */
+    describe('when a session is signed out in one process while another refreshes it', () => {
+      /** An app that waits only 200 ms for another process. */
       let hasty: FleetApp;
       beforeAll(async () => {
         hasty = await fleet.add({ refresh: { waitMs: 200 } });
       }, 20_000);
       afterAll(() => hasty.stop());
 
-      const paths = { 'by a visit': '/', 'by the app': '/renew', 'by a slow visit': '/slow' };
+      const paths = { 'by a visit': '/', 'by the app': '/refresh', 'by a slow visit': '/slow' };
 
-      /** A session whose renewal one process has begun, and whose answer is held back. */
-      async function renewing(how: keyof typeof paths) {
+      /** A session that one process is refreshing. The provider's answer is held back. */
+      async function refreshing(how: keyof typeof paths) {
         const [leader] = fleet.apps;
         const old = await sealedSession(server, how === 'by the app' ? {} : expired);
         const hold = server.token.hold({ untreated: true });
@@ -260,11 +260,11 @@ describeWithPart('redis', 'a fleet', () => {
         return { leader: leader!, old, hold, visit };
       }
 
-      /** No process gives it new tokens any more. */
+      /** Every process refuses to refresh these cookies. */
       async function expectSignedOut(...cookies: string[]): Promise<void> {
         for (const sealed of cookies) {
           for (const app of fleet.apps) {
-            const page = await app.get('/renew', sealed);
+            const page = await app.get('/refresh', sealed);
             expect([page.json.session.authenticated, newCookie(page) ?? '']).toEqual([false, '']);
           }
         }
@@ -272,9 +272,9 @@ describeWithPart('redis', 'a fleet', () => {
       }
 
       it.each(['by a visit', 'by the app'] as const)(
-        'stays signed out when it is renewed %s',
+        'stays signed out after a refresh %s',
         async (how) => {
-          const { old, hold, visit } = await renewing(how);
+          const { old, hold, visit } = await refreshing(how);
           const out = await hasty.get('/out', old.sealed);
           expect([out.status, newCookie(out)]).toEqual([200, '']);
           hold.release();
@@ -285,13 +285,13 @@ describeWithPart('redis', 'a fleet', () => {
         10_000,
       );
 
-      it('stays signed out when the new tokens are waiting for a slow handler', async () => {
-        const { leader, old, hold, visit } = await renewing('by a slow visit');
+      it('stays signed out when a slow handler holds the new cookie', async () => {
+        const { leader, old, hold, visit } = await refreshing('by a slow visit');
         hold.release();
         await fleet.until(() => leader.count('handling') > 0);
         const out = await hasty.get('/out', old.sealed);
         expect([out.status, newCookie(out)]).toEqual([200, '']);
-        // Asked after the sign-out; the answer to the question before may have been too early.
+        // Eight commands later, the process has asked after the sign-out.
         const asked = leader.count('command');
         await fleet.until(() => leader.count('command') >= asked + 8);
         leader.tell('respond');
@@ -299,11 +299,11 @@ describeWithPart('redis', 'a fleet', () => {
         await expectSignedOut(old.sealed);
       }, 10_000);
 
-      it('stays signed out when the new tokens were there first', async () => {
-        const { old, hold, visit } = await renewing('by a visit');
+      it('stays signed out when the new tokens arrived before the sign-out', async () => {
+        const { old, hold, visit } = await refreshing('by a visit');
         hold.release();
         const successor = newCookie(await visit);
-        // A tab that has not heard of them.
+        // From a tab that still has the old cookie.
         const out = await hasty.get('/out', old.sealed);
         expect([out.status, newCookie(out)]).toEqual([200, '']);
         await expectSignedOut(old.sealed, successor!);
@@ -315,7 +315,7 @@ describeWithPart('redis', 'a fleet', () => {
       ])(
         'leaves a new sign-in alone when the late answer is %s',
         async (_, alive) => {
-          const { old, hold, visit } = await renewing('by a visit');
+          const { old, hold, visit } = await refreshing('by a visit');
           const tokens = await server.issueSession();
           const page = await createBrowser(hasty.url).fetch('/in', {
             method: 'POST',
@@ -357,9 +357,9 @@ describeWithPart('redis', 'a fleet on Redis Cluster', () => {
       const [one, other] = fleet.apps;
       const { sealed } = sessions[0]!;
       expect((await one!.get('/out', sealed)).status).toBe(200);
-      expect((await other!.get('/renew', sealed)).json.session).toMatchObject({ authenticated: false });
+      expect((await other!.get('/refresh', sealed)).json.session).toMatchObject({ authenticated: false });
       expect(server.refreshCount - before).toBe(8);
-      expect(fleet.events('coordination')).toEqual([]);
+      expect(fleet.events('fleetChanged')).toEqual([]);
 
       const commands = await Promise.all(watches.map((watch) => watch.commands()));
       for (const watch of watches) watch.stop();
@@ -377,7 +377,7 @@ describeWithPart('redis', 'a fleet on Redis Cluster', () => {
   );
 });
 
-/** Several sessions that have expired, each with a few requests at once; and how long each took. */
+/** Sends some requests at once for each of several expired sessions, and measures them. */
 async function sessionsAt(app: FleetApp, sessions: number, requests: number): Promise<{ page: Page; ms: number }[]> {
   const all = Array.from({ length: sessions }, async () => {
     const { sealed } = await sealedSession(server, expired);
@@ -391,9 +391,9 @@ async function sessionsAt(app: FleetApp, sessions: number, requests: number): Pr
   return (await Promise.all(all)).flat();
 }
 
-/** What each process last said about the fleet. */
-function scopes(fleet: Fleet): string[] {
-  return fleet.apps.map((app) => app.events('coordination').at(-1)?.scope ?? 'fleet');
+/** Whether Redis is reachable, as each process reported it last. */
+function reachable(fleet: Fleet): boolean[] {
+  return fleet.apps.map((app) => app.events('fleetChanged').at(-1)?.reachable ?? true);
 }
 
 function tally(app: FleetApp) {
@@ -412,7 +412,7 @@ function textsIn(value: unknown): string[] {
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : [];
 }
 
-/** None of the secrets, nor a piece of a token, is in any of the texts, as it is or behind base64. */
+/** Expects no secret and no part of a token in any text, in clear or in base64. */
 function expectUnreadable(texts: readonly string[], secrets: readonly string[]): void {
   const pieces = secrets.flatMap((secret) => [secret, ...secret.split(/[.@*]/)]).filter((piece) => piece.length > 8);
   expect(pieces.length).toBeGreaterThan(10);

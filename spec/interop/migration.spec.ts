@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { WorkOS } from '@workos-inc/node';
 import cookieParser from 'cookie-parser';
 import express, { type RequestHandler } from 'express';
-import { getSession, requireSession, sessionRoutes, withSession } from 'express-sealed-session';
+import { withSession } from 'express-sealed-session';
 import { EncryptJWT } from 'jose';
 
 import { frameworks } from '../support/apps.js';
@@ -118,7 +118,7 @@ describe.each([
     open.push(app, server);
   });
 
-  it('takes over who is signed in, and the old cookie is gone', async () => {
+  it('takes over a signed-in visitor and removes the old cookie', async () => {
     await comeWith(appSession(await signInAt(server)));
     const before = server.refreshes();
 
@@ -133,7 +133,7 @@ describe.each([
     expect(server.refreshes()).toBe(before);
   });
 
-  it('renews a token that has expired, once for all who come with it, and goes on from there', async () => {
+  it('sends one refresh for 5 requests with an expired token, and one more at the next expiry', async () => {
     await comeWith(appSession(await signInAt(server)));
     clock.advance(400);
     const before = server.refreshes();
@@ -150,7 +150,7 @@ describe.each([
     expect(await server.grantsAlive()).toBe(true);
   });
 
-  it('puts pieces together, and removes each', async () => {
+  it('reads a cookie in three pieces and removes each piece', async () => {
     const value = await appSession({ ...(await signInAt(server)) });
     browser = createBrowser(app.url);
     const third = Math.ceil(value.length / 3);
@@ -163,7 +163,7 @@ describe.each([
     expect(names(browser)).toEqual(['__Host-session']);
   });
 
-  it('signs out for good', async () => {
+  it('signs out with an old cookie and removes it', async () => {
     await comeWith(appSession(await signInAt(server)));
     const page = await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
     expect(page.status).toBe(303);
@@ -171,7 +171,7 @@ describe.each([
     expect((await browser.get('/profile')).status).toBe(401);
   });
 
-  it('reads our cookie where there is one, and removes the old one with the next that is written', async () => {
+  it('prefers our cookie, and removes the old one at the next refresh', async () => {
     await comeWith(appSession(await signInAt(server)));
     await browser.get('/');
     const other = await appSession({ ...(await signInAt(server)), id_token: unsigned({ sub: 'user_02' }) });
@@ -190,7 +190,7 @@ describe.each([
     ['without an ID token', ({ access_token, expires_at }) => appSession({ access_token, expires_at })],
     ['that is damaged', async (tokens) => `${(await appSession(tokens)).slice(0, -2)}AA`],
     ['that is the id of a stored session', () => Promise.resolve('d1b8c3.c2lnbmF0dXJl')],
-  ])('takes nothing from a cookie %s, and leaves it alone', async (_case, make) => {
+  ])('takes nothing from a cookie %s and keeps it', async (_case, make) => {
     await comeWith(make(await signInAt(server)));
     const page = await browser.get('/');
     expect([page.status, page.json, page.setCookies]).toEqual([200, { hello: 'stranger' }, []]);
@@ -198,7 +198,7 @@ describe.each([
     expect(names(browser)).toEqual(['appSession']);
   });
 
-  it('removes the old cookie of a session that the provider has ended', async () => {
+  it('removes the old cookie when the provider has ended the session', async () => {
     await comeWith(appSession({ ...(await signInAt(server)), refresh_token: 'revoked' }));
     clock.advance(400);
     expect((await browser.get('/profile')).status).toBe(401);
@@ -212,8 +212,8 @@ function unsigned(claims: object): string {
     .join('.');
 }
 
-describe('from express-openid-connect, while the provider is away', () => {
-  it('keeps the old cookie for later', async () => {
+describe('from express-openid-connect, while the provider is unavailable', () => {
+  it('answers 503 and keeps the old cookie', async () => {
     const server = await startOidcServer();
     const app = await listen(await exampleApp(environment(server, { AUDIENCE: server.audience })));
     open.push(app, server);
@@ -260,7 +260,7 @@ describe('the example, as it is run', () => {
     await ended;
   });
 
-  it('takes over who is signed in, and the old cookie is gone', async () => {
+  it('takes over a signed-in visitor and removes the old cookie', async () => {
     const browser = createBrowser(url);
     browser.jar.set(url, `appSession=${await appSession(await signInAt(server))}; Path=/; Secure`);
     expect((await browser.get('/')).json).toEqual({ hello: 'One' });
@@ -281,11 +281,11 @@ describe('from a middleware around the WorkOS SDK', () => {
       (handWritten as unknown as (req: IncomingMessage, res: ServerResponse) => void)(req, res);
     });
     const handWritten = handWrittenApp(server, before.url);
-    const options = { ...workosOptions(server), baseUrl: origin };
+    const sessions = withSession({ ...workosOptions(server), baseUrl: origin });
     after = await frameworks[0]!.listen((app) => {
-      app.use(withSession(options));
-      app.use(sessionRoutes(options));
-      app.get('/dashboard', requireSession(), (req, res) => res.end(JSON.stringify(getSession(req).user)));
+      app.use(sessions);
+      app.use(sessions.routes());
+      app.get('/dashboard', sessions.require(), (req, res) => res.end(JSON.stringify(sessions.signedIn(req).user)));
     });
     open.push(server, before, after);
   });
@@ -302,7 +302,7 @@ describe('from a middleware around the WorkOS SDK', () => {
     await browser.get(`${after.url}/dashboard`),
   ];
 
-  it('changes nothing for who is signed in: the cookie is the same', async () => {
+  it('leaves the cookie of a signed-in visitor as it is', async () => {
     const cookie = browser.jar.get('wos-session');
     const grants = server.refreshCount;
     for (const page of await dashboards()) {
@@ -312,7 +312,7 @@ describe('from a middleware around the WorkOS SDK', () => {
     expect(server.refreshCount).toBe(grants);
   });
 
-  it('renews what the middleware has written, where it used to send the browser round again', async () => {
+  it('refreshes an expired session of the old middleware without a redirect', async () => {
     await signInWithLateToken();
     const page = await browser.get(`${after.url}/dashboard`);
     expect([page.status, page.json]).toMatchObject([200, { firstName: 'Zoë' }]);
@@ -320,7 +320,7 @@ describe('from a middleware around the WorkOS SDK', () => {
     expect(browser.jar.cookies[0]!.expiresAt).toBeGreaterThan(Date.now() + 300 * 86_400_000);
   });
 
-  it('can be undone: the middleware reads and renews what we have written', async () => {
+  it('can be undone: the old middleware refreshes a cookie of ours', async () => {
     await signInWithLateToken();
     server.lifetimeSeconds = -30;
     const { setCookies } = await browser.get(`${after.url}/dashboard`);
@@ -333,7 +333,7 @@ describe('from a middleware around the WorkOS SDK', () => {
     for (const { json } of await dashboards()) expect(json).toMatchObject({ firstName: 'Zoë' });
   });
 
-  it('signs out of both', async () => {
+  it('signs out of the old app and the new one', async () => {
     await browser.get(`${after.url}/logout`, { headers: { 'sec-fetch-site': 'same-origin' } });
     expect(names(browser)).toEqual([]);
     expect((await browser.get(`${before.url}/dashboard`)).headers.get('location')).toBe('/login');
@@ -348,7 +348,7 @@ describe('from a middleware around the WorkOS SDK', () => {
   }
 });
 
-/** The middleware of many an app, as in the README. */
+/** The middleware that apps write around the SDK. */
 function handWrittenApp(server: WorkosServer, url: string) {
   const cookieOptions = { path: '/', httpOnly: true, secure: true, sameSite: 'lax' } as const;
   const sdk = new WorkOS(server.apiKey, {
@@ -374,12 +374,12 @@ function handWrittenApp(server: WorkosServer, url: string) {
       return;
     }
     try {
-      const renewed = await session.refresh();
-      if (!renewed.authenticated) {
+      const refreshed = await session.refresh();
+      if (!refreshed.authenticated) {
         res.redirect('/login');
         return;
       }
-      res.cookie('wos-session', renewed.sealedSession, cookieOptions);
+      res.cookie('wos-session', refreshed.sealedSession, cookieOptions);
       res.redirect(req.originalUrl);
     } catch {
       res.clearCookie('wos-session');
@@ -408,11 +408,13 @@ function handWrittenApp(server: WorkosServer, url: string) {
   return app;
 }
 
-describe('MIGRATING.md', () => {
+describe('docs/guide/migrating/express-openid-connect.md', () => {
   const file = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 
-  it('shows what the example does', () => {
-    const shown = [...file('MIGRATING.md').matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code!);
+  it('shows the code of the example', () => {
+    const shown = [...file('docs/guide/migrating/express-openid-connect.md').matchAll(/```js\n(.*?)```/gs)].map(
+      ([, code]) => code!,
+    );
     const [recipe, ...others] = shown.filter((code) => code.includes('function fromAppSession'));
     expect(others).toEqual([]);
     const [, body] = recipe!.split(/(?<=from 'jose';\n\n)/);

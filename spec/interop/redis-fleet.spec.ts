@@ -3,11 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Coordinator, createSessionManager, type Outcome, type Ticket } from 'express-sealed-session';
-import { type RedisClient, redisCoordinator, type RedisCoordinatorOptions } from 'express-sealed-session/redis';
+import { createSessionManager } from 'express-sealed-session';
+import { type Fleet, type RedisClient, redisFleet, type RedisFleetOptions } from 'express-sealed-session/redis';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 
+import { fleetParts } from '../../lib/fleet/fleet.js';
+import type { Ledger } from '../../lib/fleet/ledger.js';
+import type { Coordinator, Outcome, Ticket } from '../../lib/refresh/coordinator.js';
 import { useClock } from '../support/clock.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis-server.js';
@@ -16,19 +19,30 @@ import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../support
 import { startWorkosServer } from '../support/workos-server.js';
 import { expired, sealedSession, workosOptions } from '../support/workos-session.js';
 
-/** Two of them, each with a client of its own, are two processes as far as Redis can tell. */
-describeWithPart('redis', 'redisCoordinator', () => {
+/** Coordinator and ledger of a fleet in one, as most tests need both. */
+interface Process extends Coordinator, Ledger {
+  readonly fleet: Fleet;
+}
+
+function processOf(fleet: Fleet, onChange: (reachable: boolean) => void = () => undefined): Process {
+  const { coordinator, ledger, onChange: listen } = fleetParts(fleet)!;
+  listen(onChange);
+  return { fleet, ...coordinator, ...ledger };
+}
+
+/** Two fleets, each with a client of its own, are two processes to Redis. */
+describeWithPart('redis', 'redisFleet', () => {
   const clock = useClock();
   let redis: RedisServer;
   let clients: Awaited<ReturnType<typeof connect>>;
-  const scopes: string[] = [];
+  const changes: boolean[] = [];
 
   beforeAll(async () => {
     redis = await startRedis();
     clients = await connect();
   });
   beforeEach(() => {
-    scopes.length = 0;
+    changes.length = 0;
   });
   afterAll(async () => {
     clients.ioredis.disconnect();
@@ -45,12 +59,9 @@ describeWithPart('redis', 'redisCoordinator', () => {
     return { ioredis, nodeRedis };
   }
 
-  function processes(options: Partial<RedisCoordinatorOptions> = {}): [Coordinator, Coordinator] {
-    const make = (client: RedisClient) => {
-      const coordinator = redisCoordinator({ client, ...options });
-      coordinator.onScope?.((scope) => scopes.push(scope));
-      return coordinator;
-    };
+  function processes(options: Partial<RedisFleetOptions> = {}): [Process, Process] {
+    const make = (client: RedisClient) =>
+      processOf(redisFleet({ client, ...options }), (reachable) => changes.push(reachable));
     return [make(clients.ioredis), make(clients.nodeRedis)];
   }
 
@@ -58,19 +69,19 @@ describeWithPart('redis', 'redisCoordinator', () => {
   const doneOf = ({ key }: Ticket) => `sealed-session:{${key}}:done`;
   const valueOf = async (key: string) => (await redis.entries()).find((entry) => entry.key === key)?.value;
 
-  it('shares what came of a refresh: new tokens, and the end of a session for seconds', async () => {
+  it('shares new tokens for 15 minutes and a refusal for 5 seconds', async () => {
     const [one, other] = processes();
     for (const outcome of [refreshed, dead]) {
       const ticket = newTicket();
       await one.refresh(ticket, leads(outcome));
-      expect(await other.refresh(ticket, mustNotLead)).toEqual({ outcome, variant: '', source: 'fleet' });
+      expect(await other.refresh(ticket, mustNotLead)).toEqual({ outcome, organizationId: '', source: 'fleet' });
       const { ttlMs } = (await redis.entries()).find(({ key }) => key === doneOf(ticket))!;
       expect(ttlMs).toBeGreaterThan(outcome === dead ? 0 : 14 * 60_000);
       expect(ttlMs).toBeLessThanOrEqual(outcome === dead ? 5_000 : 15 * 60_000);
     }
   });
 
-  it('keeps a passing failure to itself', async () => {
+  it('does not share that the provider was unavailable', async () => {
     const [one, other] = processes();
     const ticket = newTicket();
     await one.refresh(ticket, leads(away));
@@ -78,29 +89,31 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'fleet' });
   });
 
-  it('never takes the result for one organization for that of another', async () => {
+  it('names the organization of shared tokens, and shares no refusal between organizations', async () => {
     const [one, other] = processes();
     const refused = newTicket();
-    await one.refresh({ ...refused, variant: 'org_01' }, leads(dead));
+    await one.refresh({ ...refused, organizationId: 'org_01' }, leads(dead));
     const lead = leads(refreshed);
-    expect(await other.refresh({ ...refused, variant: 'org_02' }, lead)).toMatchObject({ variant: 'org_02' });
+    expect(await other.refresh({ ...refused, organizationId: 'org_02' }, lead)).toMatchObject({
+      organizationId: 'org_02',
+    });
     expect(lead).toHaveBeenCalledTimes(1);
 
-    // New tokens are for everyone, because the old one is spent; but they say for which organization they are.
+    // New tokens answer every organization, because the old token is spent.
     const spent = newTicket();
-    await one.refresh({ ...spent, variant: 'org_01' }, leads(refreshed));
-    const led = await other.refresh({ ...spent, variant: 'org_02' }, mustNotLead);
-    expect(led).toMatchObject({ outcome: refreshed, variant: 'org_01' });
+    await one.refresh({ ...spent, organizationId: 'org_01' }, leads(refreshed));
+    const coordinated = await other.refresh({ ...spent, organizationId: 'org_02' }, mustNotLead);
+    expect(coordinated).toMatchObject({ outcome: refreshed, organizationId: 'org_01' });
   });
 
-  it('switches the organization with the tokens that another process has just got', async () => {
+  it('switches the organization with new tokens of another process', async () => {
     const server = await startWorkosServer({ mode: 'strict' });
     const [one, other] = processes();
-    const manager = (coordinator: Coordinator) =>
+    const manager = ({ fleet }: Process) =>
       createSessionManager(
         workosOptions(server, {
           provider: { ...workosOptions(server).provider, refreshTokens: 'single-use' },
-          refresh: { coordinator },
+          fleet,
         }),
       );
     const { sealed, sessionId } = await sealedSession(server, { ...expired, organizationId: 'org_01' });
@@ -117,7 +130,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await server.close();
   });
 
-  it('keeps its lease for as long as it leads, and no other process leads meanwhile', async () => {
+  it('prolongs its lease for as long as it leads', async () => {
     const [one, other] = processes({ leaseMs: 150 });
     const ticket = newTicket();
     const watch = await redis.watch();
@@ -126,8 +139,8 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await eventually(async () => (await valueOf(leaseOf(ticket))) !== undefined);
     const owner = await valueOf(leaseOf(ticket));
     const waiting = other.refresh(ticket, mustNotLead);
-    const renewals = (commands: string[][]) => commands.filter(([name]) => name === 'pexpire').length;
-    await eventually(async () => renewals(await watch.commands()) >= 6);
+    const prolongs = (commands: string[][]) => commands.filter(([name]) => name === 'pexpire').length;
+    await eventually(async () => prolongs(await watch.commands()) >= 6);
     watch.stop();
     expect(await valueOf(leaseOf(ticket))).toBe(owner);
     finish();
@@ -136,32 +149,32 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
   });
 
-  it('takes over a refresh that came to nothing: its lease has run out, and nothing was published', async () => {
+  it('takes over when a lease has run out and nothing was published', async () => {
     const [one] = processes();
-    const ticket = newTicket({ budgetMs: 100 });
+    const ticket = newTicket({ timeoutMs: 100 });
     await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
     expect(await one.refresh({ ...ticket, wait: false }, mustNotLead)).toBeUndefined();
     expect(await one.refresh(ticket, mustNotLead)).toEqual({
-      outcome: { kind: 'transient', reason: 'timeout' },
-      variant: '',
+      outcome: { kind: 'unavailable', reason: 'timeout' },
+      organizationId: '',
       source: 'leader',
     });
-    const waiting = one.refresh({ ...ticket, budgetMs: 5_000 }, leads(refreshed));
+    const waiting = one.refresh({ ...ticket, timeoutMs: 5_000 }, leads(refreshed));
     await redis.command('DEL', leaseOf(ticket));
     expect(await waiting).toMatchObject({ outcome: refreshed, source: 'leader' });
   });
 
-  it('takes over none whose lease was lost with Redis, for as long as it may still be under way', async () => {
+  it('does not take over a lease that was lost with Redis while its refresh may still run', async () => {
     const [one] = processes();
-    const ticket = newTicket({ budgetMs: 100 });
-    const passing = { outcome: { kind: 'transient' } };
+    const ticket = newTicket({ timeoutMs: 100 });
+    const passing = { outcome: { kind: 'unavailable' } };
     await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
     redis.pause();
-    await one.learnEnded?.([randomUUID()]);
+    await one.learn([randomUUID()]);
     redis.resume();
     clock.advance(1);
-    // Once while the lease is still there, and once when it is not.
+    // First while the lease is still there, then when it is not.
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
     await redis.command('DEL', leaseOf(ticket));
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
@@ -171,7 +184,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
   });
 
-  it('keeps no lease for what it finds done', async () => {
+  it('gives up its lease when it finds the outcome', async () => {
     const [one, other] = processes({ leaseMs: 60_000 });
     const ticket = newTicket();
     await one.refresh(ticket, leads(refreshed));
@@ -181,7 +194,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     await eventually(isFree);
   });
 
-  it('takes new tokens for no answer to those who come with them, where the refresh token stays the same', async () => {
+  it('refreshes again for a request that already has the new access token', async () => {
     const [one, other] = processes();
     const ticket = newTicket();
     await one.refresh(ticket, leads(refreshed));
@@ -189,7 +202,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(await other.refresh(newer, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
   });
 
-  describe('whose record Redis refuses', () => {
+  describe('when Redis refuses a record', () => {
     let refuses: boolean;
     let refused: number;
     beforeEach(() => {
@@ -205,15 +218,15 @@ describeWithPart('redis', 'redisCoordinator', () => {
     };
     const refusedTwice = async () => {
       await eventually(() => Promise.resolve(refused === 1));
-      // After a refusal Redis is left alone for a second.
+      // After a refusal no command is sent for a second.
       clock.advance(1);
       await eventually(() => Promise.resolve(refused === 2));
       clock.advance(1);
     };
 
-    it('keeps the lease and tells again, until the fleet has the new tokens', async () => {
+    it('keeps the lease and publishes again until the fleet has the new tokens', async () => {
       const ticket = newTicket();
-      await redisCoordinator({ client, leaseMs: 60_000 }).refresh(ticket, leads(refreshed));
+      await processOf(redisFleet({ client, leaseMs: 60_000 })).refresh(ticket, leads(refreshed));
       await refusedTwice();
       const [other] = processes();
       expect(await other.refresh({ ...ticket, wait: false }, mustNotLead)).toBeUndefined();
@@ -222,9 +235,9 @@ describeWithPart('redis', 'redisCoordinator', () => {
       await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
     });
 
-    it('gives up when nobody waits for them any longer', async () => {
+    it('stops publishing after the grace time', async () => {
       const ticket = newTicket({ graceMs: 10_000 });
-      await redisCoordinator({ client, leaseMs: 60_000 }).refresh(ticket, leads(refreshed));
+      await processOf(redisFleet({ client, leaseMs: 60_000 })).refresh(ticket, leads(refreshed));
       await refusedTwice();
       clock.advance(10);
       await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
@@ -232,22 +245,23 @@ describeWithPart('redis', 'redisCoordinator', () => {
   });
 
   it.each([
-    ['has new tokens to tell of', `answer(args[1].endsWith(':done') ? Promise.reject(new Error()) : 'OK')`, 'outcome'],
-    ['is still at a refresh', `answer('OK')`, 'new Promise(() => {})'],
+    ['has new tokens to publish', `answer(args[1].endsWith(':done') ? Promise.reject(new Error()) : 'OK')`, 'outcome'],
+    ['is refreshing', `answer('OK')`, 'new Promise(() => {})'],
     ['waits for Redis', 'new Promise(() => {})', 'outcome'],
-  ])('lets a process end that %s', (_, reply, lead) => {
+  ])('does not keep a process alive that %s', (_, reply, lead) => {
     const script = `
-      import { redisCoordinator } from 'express-sealed-session/redis';
+      import { redisFleet } from 'express-sealed-session/redis';
       const answer = (value) => Promise.resolve(value);
       const outcome = answer(${JSON.stringify(refreshed)});
-      const coordinator = redisCoordinator({ client: { sendCommand: (args) => ${reply} }, leaseMs: 60_000 });
+      const fleet = redisFleet({ client: { sendCommand: (args) => ${reply} }, leaseMs: 60_000 });
+      const { coordinator } = fleet[Symbol.for('express-sealed-session fleet')];
       const ticket = { ...${JSON.stringify(newTicket())}, secret: Buffer.alloc(32) };
       coordinator.refresh(ticket, () => ${lead});`;
-    // Kept alive, it would be killed, which throws.
+    // A process that stays alive is killed after the time-out, which throws.
     execFileSync(process.execPath, ['--input-type=module', '--eval', script], { timeout: 20_000 });
   });
 
-  it('shares Redis with others, by what its keys begin with', async () => {
+  it('keeps to keys with its prefix', async () => {
     const [one] = processes({ prefix: 'an app:' });
     const ticket = newTicket();
     const name = randomUUID();
@@ -260,7 +274,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
   });
 
-  it('leaves a lease alone that has become somebody else’s', async () => {
+  it('leaves the lease of another process alone', async () => {
     const [one] = processes({ leaseMs: 300 });
     const ticket = newTicket();
     const watch = await redis.watch();
@@ -278,7 +292,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(entry!.ttlMs).toBeGreaterThan(10_000);
   });
 
-  it('takes a record for none that is damaged, forged, or another token’s', async () => {
+  it('ignores a damaged, forged or moved record', async () => {
     const [one, other] = processes();
     const ticket = newTicket();
     await one.refresh(ticket, leads(refreshed));
@@ -291,8 +305,8 @@ describeWithPart('redis', 'redisCoordinator', () => {
       record.slice(0, 20),
       '',
       'garbage',
-      Buffer.from(JSON.stringify({ outcome: refreshed, variant: '' })).toString('base64'),
-      // Whole, and under the right key, but moved.
+      Buffer.from(JSON.stringify({ outcome: refreshed, organizationId: '' })).toString('base64'),
+      // Whole, and under the right secret, but moved to another key.
       record,
     ];
     for (const value of bad) {
@@ -303,30 +317,30 @@ describeWithPart('redis', 'redisCoordinator', () => {
     expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed });
   });
 
-  it('learns what was signed out elsewhere', async () => {
+  it('learns of a sign-out in another process', async () => {
     const [one, other] = processes();
     const [name, unknown] = [randomUUID(), randomUUID()];
     await one.end([name]);
     expect([one.hasEnded([name]), other.hasEnded([name])]).toEqual([true, false]);
-    await other.learnEnded?.([unknown]);
+    await other.learn([unknown]);
     expect(other.hasEnded([unknown])).toBe(false);
-    await other.learnEnded?.([unknown, name]);
+    await other.learn([unknown, name]);
     expect(other.hasEnded([name])).toBe(true);
     const { ttlMs } = (await redis.entries()).find(({ key }) => key === `sealed-session:{${name}}:ended`)!;
     expect(ttlMs).toBeGreaterThan(0);
     expect(ttlMs).toBeLessThanOrEqual(60 * 60_000);
   });
 
-  it('asks Redis once about a name, and not about what it knows', async () => {
+  it('asks Redis once about an unknown key, and never about a known one', async () => {
     const sent: unknown[] = [];
     const client = { sendCommand: (args: string[]) => (sent.push(args), clients.nodeRedis.sendCommand(args)) };
-    const coordinator = redisCoordinator({ client });
+    const one = processOf(redisFleet({ client }));
     const [known, unknown] = [randomUUID(), randomUUID()];
-    expect(coordinator.anyEnded?.()).toBe(false);
-    await coordinator.end([known]);
-    expect(coordinator.anyEnded?.()).toBe(true);
+    expect(one.isEmpty()).toBe(true);
+    await one.end([known]);
+    expect(one.isEmpty()).toBe(false);
     sent.length = 0;
-    await coordinator.learnEnded?.([known, unknown, unknown]);
+    await one.learn([known, unknown, unknown]);
     expect(sent).toEqual([['GET', `sealed-session:{${unknown}}:ended`]]);
   });
 
@@ -338,41 +352,95 @@ describeWithPart('redis', 'redisCoordinator', () => {
     ['prefix', { prefix: 1 }],
     ['leaseMs', { leaseMs: 99 }],
     ['timeoutMs', { timeoutMs: 0 }],
-    ['maxSessions', { maxSessions: 0 }],
+    ['leaseMs', { leaseMs: NaN }],
+    ['leaseMs', { leaseMs: Infinity }],
+    ['leaseMs', { leaseMs: '5000' }],
+    ['timeoutMs', { timeoutMs: -1 }],
+    ['timeoutMs', { timeoutMs: 10_001 }],
+    ['maxSessions', { maxSessions: 'many' }],
     ['ttl', { ttl: 1 }],
-  ])('cannot be set up with a wrong %s: %j', (path, options) => {
+  ])('refuses a wrong %s: %p', (path, options) => {
     const message = expect.stringMatching(/^(must be|is not) ./) as unknown;
-    expect(() => redisCoordinator({ client: clients.ioredis, ...options })).toThrow(
-      expect.objectContaining({ problems: [{ path: `redisCoordinator.${path}`, message }] }),
+    expect(() => redisFleet({ client: clients.ioredis, ...options })).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_CONFIG', problems: [{ path: `redisFleet.${path}`, message }] }),
     );
+  });
+
+  it('reads each option once, and uses what it has checked', async () => {
+    const reads: string[] = [];
+    const sent: string[][] = [];
+    const fine = { client: { sendCommand: (args: string[]) => (sent.push(args), Promise.resolve('OK')) } };
+    const good: Record<string, unknown> = { ...fine, prefix: 'an app:', leaseMs: 7_000, timeoutMs: 300 };
+    // Each getter answers with something else from the second reading on.
+    const options = {} as RedisFleetOptions;
+    for (const [name, value] of Object.entries(good)) {
+      const get = () => (
+        reads.push(name),
+        reads.filter((each) => each === name).length === 1 ? value : { wrong: true }
+      );
+      Object.defineProperty(options, name, { get, enumerable: true });
+    }
+    const one = processOf(redisFleet(options));
+    const ticket = newTicket();
+    await one.refresh(ticket, leads(away));
+    expect(reads.sort()).toEqual(['client', 'leaseMs', 'prefix', 'timeoutMs']);
+    expect(sent[0]).toEqual(['SET', `an app:{${ticket.key}}:lease`, expect.any(String), 'PX', '7000', 'NX']);
+  });
+
+  it('is not changed by later changes of the options', async () => {
+    const sent: string[][] = [];
+    const client = { sendCommand: (args: string[]) => (sent.push(args), Promise.resolve('OK')) };
+    const options = { client, prefix: 'before:', leaseMs: 7_000 };
+    const one = processOf(redisFleet(options));
+    Object.assign(options, { client: undefined, prefix: 'after:', leaseMs: 'x' });
+    const ticket = newTicket();
+    await one.refresh(ticket, leads(away));
+    expect(sent[0]).toEqual(['SET', `before:{${ticket.key}}:lease`, expect.any(String), 'PX', '7000', 'NX']);
+  });
+
+  it('gives Redis whole milliseconds for fractions in the options', async () => {
+    const [one, other] = processes({ leaseMs: 1_000.5 });
+    const ticket = newTicket({ graceMs: 1_000_000.5 });
+    await one.refresh(ticket, leads(refreshed));
+    expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'fleet' });
+    expect(changes).toEqual([]);
+  });
+
+  it('releases its lease when the lead rejects', async () => {
+    const [one, other] = processes({ leaseMs: 60_000 });
+    const ticket = newTicket();
+    const leading = one.refresh(ticket, () => Promise.reject(new Error('a module is missing')));
+    await expect(leading).rejects.toThrow('a module is missing');
+    await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+    expect(await other.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
   });
 
   it.each<[string, RedisClient]>([
     ['ioredis', { call: () => Promise.resolve('OK') }],
     ['node-redis', { sendCommand: () => Promise.resolve('OK') }],
-  ])('needs no more of %s than it uses, and remembers no more than it may', async (_, client) => {
-    const coordinator = redisCoordinator({ client, maxSessions: 1 });
-    await coordinator.end(['first', 'second']);
-    expect(['first', 'second'].map((name) => coordinator.hasEnded([name]))).toEqual([false, true]);
+  ])('needs only one method of %s, and remembers 10,000 endings', async (_, client) => {
+    const one = processOf(redisFleet({ client }));
+    const keys = Array.from({ length: 10_001 }, (_each, index) => String(index));
+    await one.end(keys);
+    expect(['0', '1', '10000'].map((key) => one.hasEnded([key]))).toEqual([false, true, true]);
   });
 
-  it('does not take a busy moment of its own process for an outage', async () => {
-    // As a client does that is still at work on other commands.
+  it('does not take a blocked event loop for an outage', async () => {
+    // Like a client that is still sending other commands.
     const sendsLater = {
       sendCommand: async (args: string[]) => {
         for (let turn = 0; turn < 5; turn += 1) await setImmediate();
         return clients.nodeRedis.sendCommand(args);
       },
     };
-    const third = redisCoordinator({ client: sendsLater });
-    third.onScope?.((scope) => scopes.push(scope));
-    for (const coordinator of [...processes(), third]) {
-      const learning = coordinator.learnEnded?.([randomUUID()]);
+    const third = processOf(redisFleet({ client: sendsLater }), (reachable) => changes.push(reachable));
+    for (const each of [...processes(), third]) {
+      const learning = each.learn([randomUUID()]);
       const until = performance.now() + 300;
       while (performance.now() < until);
       await learning;
     }
-    expect(scopes).toEqual([]);
+    expect(changes).toEqual([]);
   });
 
   describe('while Redis accepts and never answers', () => {
@@ -381,43 +449,42 @@ describeWithPart('redis', 'redisCoordinator', () => {
       await Promise.all([clients.ioredis.ping(), clients.nodeRedis.ping()]);
     });
 
-    it('costs a request one time-out, and Redis is asked once a second', async () => {
+    it('costs a request one time-out, and sends one command a second', async () => {
       const sent: string[] = [];
       const client = { sendCommand: (args: string[]) => (sent.push(args[0]!), clients.nodeRedis.sendCommand(args)) };
-      const coordinator = redisCoordinator({ client });
-      // Not those of the tests before, which may still have something to tell.
-      const told: string[] = [];
-      coordinator.onScope?.((scope) => told.push(scope));
+      // Not `changes`: fleets of earlier tests may still report to it.
+      const told: boolean[] = [];
+      const one = processOf(redisFleet({ client }), (reachable) => told.push(reachable));
       redis.pause();
 
-      // As the middleware does it: what has ended, the refresh, what has ended meanwhile.
+      // The middleware's order: endings, the refresh, endings again.
       const visit = async () => {
-        await coordinator.learnEnded?.([randomUUID()]);
-        const led = await coordinator.refresh(newTicket(), leads(refreshed));
-        await coordinator.learnEnded?.([randomUUID()]);
-        return led;
+        await one.learn([randomUUID()]);
+        const coordinated = await one.refresh(newTicket(), leads(refreshed));
+        await one.learn([randomUUID()]);
+        return coordinated;
       };
       expect(await visit()).toMatchObject({ outcome: refreshed, source: 'leader' });
-      expect([sent, told]).toEqual([['GET'], ['process']]);
+      expect([sent, told]).toEqual([['GET'], [false]]);
       await Promise.all(Array.from({ length: 20 }, visit));
       expect(sent).toHaveLength(1);
       clock.advance(1);
       await Promise.all(Array.from({ length: 20 }, visit));
       expect(sent).toHaveLength(2);
-      expect(told).toEqual(['process']);
+      expect(told).toEqual([false]);
 
       redis.resume();
       clock.advance(1);
       await visit();
-      expect(told).toEqual(['process', 'fleet']);
+      expect(told).toEqual([false, true]);
     });
 
     it('leaves no lease behind', async () => {
-      for (const coordinator of processes({ leaseMs: 60_000 })) {
+      for (const each of processes({ leaseMs: 60_000 })) {
         const ticket = newTicket();
         const watch = await redis.watch();
         redis.pause();
-        expect(await coordinator.refresh(ticket, leads(refreshed))).toMatchObject({ source: 'leader' });
+        expect(await each.refresh(ticket, leads(refreshed))).toMatchObject({ source: 'leader' });
         redis.resume();
         const take = ([name, key]: string[]) => name === 'SET' && key === leaseOf(ticket);
         await eventually(async () => (await watch.commands()).some(take));
@@ -426,7 +493,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
       }
     });
 
-    it('tells the fleet afterwards what it has refreshed alone', async () => {
+    it('publishes afterwards what it has refreshed alone', async () => {
       const [one, other] = processes();
       const ticket = newTicket();
       redis.pause();
@@ -437,7 +504,7 @@ describeWithPart('redis', 'redisCoordinator', () => {
       expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'fleet' });
     });
 
-    it('does not present a token that another process was seen to refresh', async () => {
+    it('does not present a token that another process is refreshing', async () => {
       const [one, other] = processes();
       const ticket = newTicket();
       const { lead, finish } = heldLead(refreshed);
@@ -448,37 +515,37 @@ describeWithPart('redis', 'redisCoordinator', () => {
       await eventually(async () => (await watch.commands()).some(([, key]) => key === doneOf(ticket)));
       watch.stop();
       redis.pause();
-      expect(await waiting).toMatchObject({ outcome: { kind: 'transient' } });
-      expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'transient' } });
+      expect(await waiting).toMatchObject({ outcome: { kind: 'unavailable' } });
+      expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
       finish();
       expect(await leading).toMatchObject({ outcome: refreshed, source: 'leader' });
     });
 
-    it('presents it once the other can no longer be at it', async () => {
+    it('presents the token once the other process must have finished', async () => {
       const [one] = processes();
-      const ticket = newTicket({ budgetMs: 100 });
+      const ticket = newTicket({ timeoutMs: 100 });
       await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
-      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'transient' } });
+      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
       redis.pause();
       clock.advance(4);
-      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'transient' } });
+      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
       clock.advance(2);
       expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
     });
 
-    it('signs out here all the same, and nobody else', async () => {
+    it('signs the visitor out of this process, and no other visitor', async () => {
       const [one] = processes();
       redis.pause();
       const [name, other] = [randomUUID(), randomUUID()];
       await one.end([name]);
       clock.advance(1);
-      await one.learnEnded?.([other]);
+      await one.learn([other]);
       expect([one.hasEnded([name]), one.hasEnded([other])]).toEqual([true, false]);
     });
   });
 });
 
-/** A refresh that goes on until it is told to finish. */
+/** A refresh that runs until `finish` is called. */
 function heldLead(outcome: Outcome) {
   let finish = (): void => undefined;
   const finished = new Promise<Outcome>((resolve) => {

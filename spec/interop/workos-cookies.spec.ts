@@ -6,10 +6,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { WorkOS } from '@workos-inc/node';
 import { type AuthKitConfig, AuthService, CookieSessionStorage, sessionEncryption } from '@workos/authkit-session';
 import {
-  aesGcmSealer,
   createSessionManager,
-  getSession,
   type Password,
+  rubySealer,
   type SessionOptions,
   withSession,
 } from 'express-sealed-session';
@@ -43,7 +42,7 @@ interface Peer {
   seal: (overrides?: SessionOverrides) => Promise<string>;
   /** Who is signed in, by this package. */
   open: (sealed: string) => Promise<Seen | undefined>;
-  /** The package's own renewal, where it has one; the new cookie. */
+  /** The package's own refresh, where it has one: the new cookie. */
   refresh?: (sealed: string) => Promise<string | undefined>;
   /** Fields of the payload that this package leaves out. */
   omits: readonly string[];
@@ -133,8 +132,8 @@ function workosSdk(name: string, make: () => WorkOS | WorkOS11): Peer {
         : undefined;
     },
     refresh: async (sealed) => {
-      const renewed = await load(sealed).refresh();
-      return renewed.authenticated ? renewed.sealedSession : undefined;
+      const refreshed = await load(sealed).refresh();
+      return refreshed.authenticated ? refreshed.sealedSession : undefined;
     },
     omits: [],
   };
@@ -246,7 +245,7 @@ const suffixes: [string, (sealed: string) => string][] = [
 
 /** Ours, sealed as `signIn` does it, with everything that we ever add. */
 const everything = (): SessionOptions =>
-  workosOptions(server, { absoluteSeconds: 86_400, idleSeconds: 3_600, cache: false });
+  workosOptions(server, { lifetime: { absoluteSeconds: 86_400, idleSeconds: 3_600 }, cache: false });
 
 describe.each(peers)('a cookie of $name', (peer) => {
   it.each(suffixes)('is a session here, %s', async (_, change) => {
@@ -263,13 +262,13 @@ describe.each(peers)('a cookie of $name', (peer) => {
     expect(page.setCookies).toEqual([]);
   });
 
-  it('lacks what its writer leaves out, and nothing else', async () => {
+  it('lacks only the fields that its writer leaves out', async () => {
     const payload = await payloadOf(await peer.seal(full));
     const all = ['accessToken', 'refreshToken', 'user', 'impersonator', 'organizationId', 'authenticationMethod'];
     expect(all.filter((field) => !(field in payload))).toEqual(peer.omits);
   });
 
-  it.each(suffixes)('is renewed here when it has expired, and is still a session there, %s', async (_, change) => {
+  it.each(suffixes)('is refreshed here when it has expired, and stays a session there, %s', async (_, change) => {
     const old = await peer.seal({ ...full, ...expired });
     const page = await app.send(change(old), '/guarded');
     expect(page.json).toMatchObject({ authenticated: true, refreshed: true, user: fullUser, impersonator });
@@ -299,7 +298,7 @@ describe.each(peers)('a cookie of $name', (peer) => {
   });
 });
 
-it('is over, as for iron-session 9, when the seal itself has expired', async () => {
+it('refuses a seal that has expired itself, as iron-session 9 does', async () => {
   const payload = await payloadOf(await workosNode.seal(full));
   for (const [ttl, authenticated] of [
     [600, true],
@@ -339,13 +338,13 @@ describe('recorded seals of iron-session', () => {
     return [await session.authenticate(), await session.refresh()];
   };
 
-  it.each(seals)('are opened, as far as their token, which is none: $name', async ({ sealed, right, all }) => {
+  it.each(seals)('are opened, and hold no token that is valid: $name', async ({ sealed, right, all }) => {
     const invalid = { authenticated: false, reason: 'invalid_jwt', retryable: false };
     for (const under of [all, right, { 7: right }]) expect((await answers(sealed, under))[0]).toEqual(invalid);
   });
 
   it.each(seals)('are no session under a wrong password: $name', async ({ sealed, right, others }) => {
-    const foreign = 'a password that nobody here has heard of';
+    const foreign = 'a password that was never used to seal';
     const invalid = { authenticated: false, reason: 'invalid_session_cookie', retryable: false };
     const wrong = [
       foreign,
@@ -364,7 +363,7 @@ describe.each(peers)('our cookie in $name', (peer) => {
     createSessionManager(everything()).seal(await payloadOf(await workosNode.seal(overrides)));
 
   it.each(peer.needsSuffix ? suffixes.slice(0, 1) : suffixes)(
-    'is a session, %s, and what we add disturbs nobody',
+    'is a session, %s, also with the fields that we add',
     async (_, change) => {
       const sealed = await ownCookie(full);
       expect(await payloadOf(sealed)).toMatchObject({
@@ -398,28 +397,28 @@ describe.each(peers)('our cookie in $name', (peer) => {
 
 async function listenWithData(): Promise<Listening> {
   const own = await frameworks[0]!.listen((each) => {
-    each.use(withSession(everything()));
+    const sessions = withSession(everything());
+    each.use(sessions);
     each.get('/keep', async (req, res) => {
-      const session = getSession(req);
-      if (!session.authenticated) return res.end('nobody');
+      const session = sessions.signedIn(req);
       session.data = { basket: [1, 2], access_token: 'of the app' };
       await session.save();
-      return res.end();
+      res.end();
     });
     each.get('/', (req, res) => {
-      const session = getSession(req);
-      res.end(JSON.stringify(session.authenticated ? { ...session, data: session.data } : session));
+      const { refreshed, data } = sessions.signedIn(req);
+      res.end(JSON.stringify({ refreshed, data }));
     });
   });
   open.push(own);
   return own;
 }
 
-describe('a renewal here', () => {
-  const renewed = async (sealed: string, on: SessionApp = app): Promise<Payload> =>
-    payloadOf(sessionCookieOf((await on.send(sealed, '/guarded')).setCookies)!);
+describe('a refresh here', () => {
+  const refreshed = async (sealed: string): Promise<Payload> =>
+    payloadOf(sessionCookieOf((await app.send(sealed, '/guarded')).setCookies)!);
 
-  it('keeps the fields that we do not know', async () => {
+  it('keeps unknown fields', async () => {
     const answer = await payloadOf(await ironSession8.seal({ ...full, ...expired }));
     const unknown = {
       oauthTokens: { accessToken: 'of GitHub', scopes: ['repo'], expiresAt: 1 },
@@ -428,7 +427,7 @@ describe('a renewal here', () => {
       nothing: [],
       deep: { access_token: { expires_at: 1 } },
     };
-    expect(await renewed(await sealData9({ ...answer, ...unknown }, { password, ttl: 0 }))).toMatchObject(unknown);
+    expect(await refreshed(await sealData9({ ...answer, ...unknown }, { password, ttl: 0 }))).toMatchObject(unknown);
   });
 
   it.each<[string, (payload: Payload) => Record<string, unknown>]>([
@@ -448,7 +447,7 @@ describe('a renewal here', () => {
       organizationId: 'org_01',
     });
     const late = change(await payloadOf(await workosNode.seal({ ...full, ...expired })));
-    expect(await renewed(await sealData9(late, { password, ttl: 0 }))).toMatchObject({
+    expect(await refreshed(await sealData9(late, { password, ttl: 0 }))).toMatchObject({
       user: fullUser,
       organizationId: 'org_01',
       authenticationMethod: 'Impersonation',
@@ -457,7 +456,7 @@ describe('a renewal here', () => {
     expect(server.tokenRequests.at(-1)!.body.organization_id).toBe('org_01');
   });
 
-  it('takes user, impersonator, organization and method from the answer: an impersonation that ended is gone', async () => {
+  it('takes user, impersonator, organization and method from the answer, so an ended impersonation is gone', async () => {
     const old = await workosNode.seal({ ...full, ...expired });
     const before = await payloadOf(old);
     expect(before).toMatchObject({ impersonator, authenticationMethod: 'Impersonation', organizationId: 'org_01' });
@@ -481,12 +480,12 @@ describe('a renewal here', () => {
       expect([peer.name, (await peer.open(sealed))!.impersonator]).toEqual([peer.name, undefined]);
   });
 
-  it('switches the organization for the peers too', async () => {
+  it('switches the organization, also for the other packages', async () => {
     const page = await app.send(await workosNode.seal(full), '/switch');
-    expect(page.json).toMatchObject({ result: { refreshed: true }, organizationId: 'org_02' });
-    for (const peer of peers) {
-      expect(await peer.open(sessionCookieOf(page.setCookies)!)).toMatchObject({ organizationId: 'org_02' });
-    }
+    expect(page.json).toMatchObject({ result: { refreshed: true } });
+    const sealed = sessionCookieOf(page.setCookies)!;
+    expect((await app.send(sealed, '/guarded')).json).toMatchObject({ organizationId: 'org_02' });
+    for (const peer of peers) expect(await peer.open(sealed)).toMatchObject({ organizationId: 'org_02' });
   });
 });
 
@@ -506,11 +505,11 @@ describe('field names of the Ruby SDK', () => {
   const apiUser = { id: 'user_01', first_name: 'Zoë', last_name: '日本', external_id: 'ext_1', email_verified: true };
   let rubyApp: SessionApp;
   beforeAll(async () => {
-    rubyApp = await serveSessions(workosOptions(server, { sealer: aesGcmSealer() }));
+    rubyApp = await serveSessions(workosOptions(server, { sealer: rubySealer() }));
     open.push(rubyApp);
   });
 
-  it('are those of JavaScript on the session', async () => {
+  it('are camelCase on the session', async () => {
     const sealed = encodeURIComponent(await rubyCookie(full));
     for (const each of [app, rubyApp]) {
       const { json, setCookies } = await each.send(sealed, '/guarded');
@@ -521,14 +520,14 @@ describe('field names of the Ruby SDK', () => {
     }
   });
 
-  it('are read from a cookie that was not percent-encoded, too', async () => {
+  it('are also read from a cookie without percent-encoding', async () => {
     const { json } = await app.send(await rubyCookie(full), '/guarded');
     expect(json).toMatchObject({ authenticated: true, user: fullUser });
   });
 
-  it('are written by aesGcmSealer, also for fields of ours; unknown fields are kept', async () => {
+  it('are written by rubySealer, also for our own fields, and keep unknown fields', async () => {
     const unknown = { oauth_tokens: { access_token: 'of GitHub' }, favouriteColour: 'green' };
-    const own = await serveSessions({ ...everything(), sealer: aesGcmSealer() });
+    const own = await serveSessions({ ...everything(), sealer: rubySealer() });
     open.push(own);
     const old = await rubyCookie({ ...full, ...expired }, unknown);
     const page = await own.send(encodeURIComponent(old), '/guarded');
@@ -555,7 +554,7 @@ describe('field names of the Ruby SDK', () => {
     });
   });
 
-  it('become those of JavaScript where ironSealer writes, so that every peer reads the renewed cookie', async () => {
+  it('become camelCase where ironSealer writes, so that every other package reads the new cookie', async () => {
     const page = await app.send(encodeURIComponent(await rubyCookie({ ...full, ...expired })), '/guarded');
     const sealed = sessionCookieOf(page.setCookies)!;
     expect(await payloadOf(sealed)).not.toHaveProperty('access_token');
@@ -630,32 +629,29 @@ describe('pieces, with iron-session 9', () => {
     [200, ['']],
     [2_400, ['.0', '.1']],
     [3_400, ['.0', '.1']],
-  ])(
-    'that it wrote are renewed here, and those that we write are a session there: %i bytes, %j',
-    async (bytes, names) => {
-      const size = filling(bytes);
-      next = await payloadOf(await ironSession8.seal({ ...full, ...expired }).then(resealWith(size)));
-      const browser = createBrowser(app.url);
-      await browser.get(`${theirs.url}/save`);
-      expect(pieces(browser)).toEqual(names);
+  ])('that it wrote are refreshed here, and ours are a session there: %i bytes, %j', async (bytes, names) => {
+    const size = filling(bytes);
+    next = await payloadOf(await ironSession8.seal({ ...full, ...expired }).then(resealWith(size)));
+    const browser = createBrowser(app.url);
+    await browser.get(`${theirs.url}/save`);
+    expect(pieces(browser)).toEqual(names);
 
-      const { sessionId } = readSession(await logoutUrlOf(next))!;
-      server.sessions.update(sessionId, { user: { metadata: size.user.metadata } });
-      const page = await browser.get('/guarded');
-      expect(page.json).toMatchObject({ authenticated: true, refreshed: true, user: { metadata: size.user.metadata } });
-      expect(pieces(browser)).toEqual(names);
-      expect((await browser.get('/guarded')).json).toMatchObject({ authenticated: true, refreshed: false });
+    const { sessionId } = readSession(await logoutUrlOf(next))!;
+    server.sessions.update(sessionId, { user: { metadata: size.user.metadata } });
+    const page = await browser.get('/guarded');
+    expect(page.json).toMatchObject({ authenticated: true, refreshed: true, user: { metadata: size.user.metadata } });
+    expect(pieces(browser)).toEqual(names);
+    expect((await browser.get('/guarded')).json).toMatchObject({ authenticated: true, refreshed: false });
 
-      const { json } = await browser.get(theirs.url);
-      expect(json).toMatchObject({ user: { id: 'user_01', metadata: size.user.metadata }, impersonator });
-      expect(json.refreshToken).not.toBe(next.refreshToken);
-    },
-  );
+    const { json } = await browser.get(theirs.url);
+    expect(json).toMatchObject({ user: { id: 'user_01', metadata: size.user.metadata }, impersonator });
+    expect(json.refreshToken).not.toBe(next.refreshToken);
+  });
 
   it.each([
     [5_200, ['.0', '.1', '.2']],
     [8_000, ['.0', '.1', '.2', '.3']],
-  ])('that are more than we write are a session all the same: %i bytes, %j', async (bytes, names) => {
+  ])('are read here also when they are more than we write: %i bytes, %j', async (bytes, names) => {
     next = await payloadOf(await ironSession8.seal(full).then(resealWith(filling(bytes))));
     const browser = createBrowser(app.url);
     await browser.get(`${theirs.url}/save`);
@@ -665,7 +661,7 @@ describe('pieces, with iron-session 9', () => {
     expect(pieces(browser)).toEqual([]);
   });
 
-  it('take the place of the one cookie when the session grows here, which it would read first', async () => {
+  it('replace the single cookie when the session grows here', async () => {
     next = await payloadOf(await ironSession8.seal({ ...full, ...expired }));
     const browser = createBrowser(app.url);
     await browser.get(`${theirs.url}/save`);
@@ -680,7 +676,7 @@ describe('pieces, with iron-session 9', () => {
     expect((await browser.get(theirs.url)).json).toMatchObject({ user: { metadata } });
   });
 
-  it('go when the session shrinks here, and when it grows there, and when it ends in either', async () => {
+  it('are removed when the session shrinks here, grows there, or ends in either', async () => {
     const size = filling(5_200);
     next = await payloadOf(await ironSession8.seal({ ...full, ...expired }).then(resealWith(size)));
     const browser = createBrowser(app.url);
@@ -728,7 +724,7 @@ describe('changing the password beside iron-session', () => {
   it.each<[string, typeof getIronSession8, typeof unsealData]>([
     ['8', getIronSession8, unsealData],
     ['9', getIronSession9, unsealData9],
-  ])('goes on in both: iron-session %s', async (_, getIronSession, unseal) => {
+  ])('keeps both working: iron-session %s', async (_, getIronSession, unseal) => {
     const own = await serveSessions(workosOptions(server, { password: both }));
     open.push(own);
     const payload = await payloadOf(await workosNode.seal({ ...full, ...expired }));
@@ -746,8 +742,18 @@ describe('changing the password beside iron-session', () => {
     expect(await unseal(sealed, { password: { 1: older, 2: password } })).toMatchObject({ user: fullUser });
   });
 
-  it.each(refreshing)('goes on beside $name, where the old one has the id 0 and the new one 1', async (peer) => {
-    const own = await serveSessions(workosOptions(server, { password: { 0: older, 1: password } }));
+  // Both seal under the id 1, which is the only one that WorkOS's packages know.
+  const rotations: [string, Password][] = [
+    ['as [newest, older]', [password, older]],
+    ['as a map with the ids 0 and 1', { 0: older, 1: password }],
+  ];
+
+  it.each(
+    refreshing.flatMap((peer) =>
+      rotations.map(([spelling, passwords]) => [peer.name, spelling, peer, passwords] as const),
+    ),
+  )('keeps %s working when the passwords are given %s', async (_, _spelling, peer, passwords) => {
+    const own = await serveSessions(workosOptions(server, { password: passwords }));
     open.push(own);
     const underOlder = async (overrides: SessionOverrides) =>
       sealData9(await payloadOf(await peer.seal(overrides)), { password: older, ttl: 0 });
@@ -758,23 +764,23 @@ describe('changing the password beside iron-session', () => {
     expect(sealed.split('*')[1]).toBe('1');
     expect(await peer.open(sealed)).toMatchObject({ user: fullUser, organizationId: 'org_01', impersonator });
 
-    // What nobody has renewed yet is a session here and, as it has one password only, not there.
+    // A cookie that was not refreshed yet is no session there: that package knows one password only.
     const old = await underOlder(full);
     expect((await own.send(old, '/guarded')).json).toMatchObject({ authenticated: true, refreshed: false });
     expect(await peer.open(old)).toBeUndefined();
   });
 
   // WorkOS's packages know one password, and only under the id 1.
-  it('is told to WorkOS’s packages by giving the new password the id 1', async () => {
+  it('seals for WorkOS’s packages when the new password has the id 1', async () => {
     const old = await payloadOf(await workosNode.seal({ ...full, ...expired }));
-    const renew = async (under: Password) => {
+    const refreshUnder = async (under: Password) => {
       const sealed = await sealData9(old, { password: older, ttl: 0 });
-      const renewed = await createSessionManager(workosOptions(server, { password: both }))
+      const refreshed = await createSessionManager(workosOptions(server, { password: both }))
         .load(sealed)
         .refresh({ password: under });
-      return (renewed as { sealedSession: string }).sealedSession;
+      return (refreshed as { sealedSession: string }).sealedSession;
     };
-    const [one, two] = [await renew(password), await renew(both)];
+    const [one, two] = [await refreshUnder(password), await refreshUnder(both)];
     for (const peer of refreshing) {
       expect([peer.name, await peer.open(one)]).toMatchObject([peer.name, { user: fullUser }]);
       expect([peer.name, await peer.open(two)]).toEqual([peer.name, undefined]);
@@ -782,8 +788,8 @@ describe('changing the password beside iron-session', () => {
   });
 });
 
-describe.each(refreshing)('a neighbour at work: $name', (peer) => {
-  /** Both go on from what they have, later, when the other is long done. */
+describe.each(refreshing)('another package that refreshes the same cookie: $name', (peer) => {
+  /** Each cookie still signs in, here and there. */
   async function expectBothSignedIn(ours: string, theirs: string): Promise<void> {
     const [own, other] = [await payloadOf(ours), await payloadOf(theirs)];
     expect(own.refreshToken).toBe(other.refreshToken);
@@ -800,7 +806,7 @@ describe.each(refreshing)('a neighbour at work: $name', (peer) => {
     server.mode = 'replay';
   });
 
-  it.each(peers)('renews the same cookie of $name a moment after us', async (writer) => {
+  it.each(peers)('refreshes a cookie of $name 10 seconds after us', async (writer) => {
     const old = await writer.seal({ ...full, ...expired });
     const before = server.refreshCount;
     const ours = await cookieFrom(old);
@@ -810,7 +816,7 @@ describe.each(refreshing)('a neighbour at work: $name', (peer) => {
     await expectBothSignedIn(ours, theirs!);
   });
 
-  it.each(peers)('renews the same cookie of $name a moment before us', async (writer) => {
+  it.each(peers)('refreshes a cookie of $name 10 seconds before us', async (writer) => {
     const old = await writer.seal({ ...full, ...expired });
     const before = server.refreshCount;
     const theirs = await peer.refresh(old);
@@ -823,7 +829,7 @@ describe.each(refreshing)('a neighbour at work: $name', (peer) => {
   it.each([
     ['ours is answered first', 0],
     ['theirs is answered first', 1],
-  ])('renews it at the same time: %s', async (_, first) => {
+  ])('refreshes it at the same time: %s', async (_, first) => {
     const old = await workosNode.seal({ ...full, ...expired });
     const hold = server.token.hold();
     const ours = cookieFrom(old);
@@ -836,7 +842,7 @@ describe.each(refreshing)('a neighbour at work: $name', (peer) => {
     await expectBothSignedIn(await ours, (await theirs)!);
   });
 
-  it('goes on for generations, each renewing what the browser has', async () => {
+  it('takes turns with us for three generations', async () => {
     let sealed = await peer.seal({ ...full, ...expired });
     for (let generation = 0; generation < 3; generation += 1) {
       server.lifetimeSeconds = -30;
@@ -857,7 +863,7 @@ describe.each(refreshing)('a neighbour at work: $name', (peer) => {
     return sealData9({ ...payload, accessToken }, { password, ttl: 0 });
   }
 
-  it('is who is signed in, when we come with its old cookie after the window', async () => {
+  it('still has its visitor signed in when we refuse the old cookie after the grace time', async () => {
     const old = await workosNode.seal({ ...full, ...expired });
     const theirs = await peer.refresh(old);
     clock.advance(31);

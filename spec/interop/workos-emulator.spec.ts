@@ -4,11 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import express, { type RequestHandler } from 'express';
 import {
   createSessionManager,
-  getSession,
-  requireSession,
   type SessionEvents,
   type SessionOptions,
-  sessionRoutes,
   withSession,
   workos,
 } from 'express-sealed-session';
@@ -21,8 +18,8 @@ import { type Listening, listen } from '../support/http-server.js';
 import { password, sessionCookieOf } from '../support/workos-session.js';
 
 /*
- * WorkOS's own emulator in place of WorkOS. What it does otherwise than the service, as far as a session notices, is in
- * the tests under "differs from the service": a newer version that differs less will fail them.
+ * WorkOS's own emulator in place of WorkOS. Where it differs from the service in a way that a session notices, a test
+ * under "differs from the service" says so. A newer version that differs less will fail there.
  */
 
 const clock = useClock();
@@ -52,18 +49,21 @@ async function serve(options: SessionOptions): Promise<Listening> {
     (app as unknown as (req: IncomingMessage, res: ServerResponse) => void)(req, res);
   });
   open.push(server);
-  const all = { ...options, baseUrl: server.url };
-  app.use(withSession(all) as RequestHandler);
-  app.use(sessionRoutes(all) as RequestHandler);
-  app.get('/', (req, res) => res.json(getSession(req)));
-  app.get('/account', requireSession() as RequestHandler, (req, res) => res.json(getSession(req)));
-  app.get('/billing', requireSession({ permissions: 'billing:read' }) as RequestHandler, (_req, res) => res.json('ok'));
+  const sessions = withSession({ ...options, baseUrl: server.url });
+  app.use(sessions as RequestHandler, sessions.routes() as RequestHandler);
+  app.get('/', (req, res) => res.json(sessions.get(req)));
+  app.get('/account', sessions.require() as RequestHandler, (req, res) => res.json(sessions.signedIn(req)));
+  app.get('/billing', sessions.require({ permissions: 'billing:read' }) as RequestHandler, (_req, res) =>
+    res.json('ok'),
+  );
   app.get('/switch/:organizationId', async (req, res) => {
     const { organizationId } = req.params;
-    res.json({ result: await getSession(req).refresh({ organizationId }), ...getSession(req) });
+    const session = sessions.get(req);
+    res.json({ result: await session.refresh({ organizationId }), session });
   });
   app.get('/now', async (req, res) => {
-    res.json({ result: await getSession(req).refresh(), ...getSession(req) });
+    const session = sessions.get(req);
+    res.json({ result: await session.refresh(), session });
   });
   return server;
 }
@@ -142,7 +142,7 @@ describe('with WorkOS’s emulator', () => {
 
   const sealed = () => browser.jar.get('wos-session')!;
 
-  it('signs in with a code, and comes back to the page that was asked for', async () => {
+  it('signs in with a code and returns to the requested page', async () => {
     const page = signedIn;
     expect(page.hops.map((hop) => new URL(hop).origin + new URL(hop).pathname)).toEqual([
       `${app.url}/login`,
@@ -167,7 +167,7 @@ describe('with WorkOS’s emulator', () => {
     expect(await userSessions(page.json.user.id)).toContain(page.json.sessionId);
   });
 
-  it('does not sign in with a code that another browser asked for', async () => {
+  it('refuses a code that belongs to another browser', async () => {
     const other = createBrowser(app.url);
     const authorize = (await browser.get('/login')).headers.get('location')!;
     const callback = (await other.fetch(authorize)).headers.get('location')!;
@@ -176,7 +176,7 @@ describe('with WorkOS’s emulator', () => {
     expect((await browser.get(callback)).status).toBe(303);
   });
 
-  it('stays signed in through ten renewals, each with a new refresh token and the end of the one before', async () => {
+  it('stays signed in through 10 refreshes, and each one spends the refresh token before it', async () => {
     const seen = new Set([sealed()]);
     let contents = await tokensOf(sealed());
     for (let time = 1; time <= 10; time += 1) {
@@ -196,7 +196,7 @@ describe('with WorkOS’s emulator', () => {
     expect(refreshes.map(({ source }) => source)).toEqual(Array(10).fill('leader'));
   });
 
-  it('spends one refresh token, however many requests come at the same time, and again with the old cookie', async () => {
+  it('sends one refresh for 8 requests at once, and none for the old cookie 5 seconds later', async () => {
     clock.advance(lifetimeSeconds + 10);
     const before = browser.clone();
     const pages = await Promise.all(Array.from({ length: 8 }, () => browser.tab().get('/account')));
@@ -209,41 +209,44 @@ describe('with WorkOS’s emulator', () => {
     expect(before.jar.get('wos-session')).toBe(sealed());
   });
 
-  it('renews ahead of the expiry', async () => {
+  it('refreshes 20 seconds before the expiry', async () => {
     clock.advance(lifetimeSeconds - 20);
     const { json } = await browser.get('/account');
     expect(json).toMatchObject({ authenticated: true, refreshed: true });
     expect(Date.parse(json.expiresAt) - Date.now()).toBeGreaterThan(lifetimeSeconds * 1000 - 5_000);
   });
 
-  it('renews when it is told to', async () => {
+  it('refreshes when the app asks for it', async () => {
     const before = sealed();
-    expect((await browser.get('/now')).json).toMatchObject({ result: { refreshed: true }, authenticated: true });
+    expect((await browser.get('/now')).json).toMatchObject({
+      result: { refreshed: true },
+      session: { authenticated: true },
+    });
     expect(sealed()).not.toBe(before);
   });
 
-  it('switches the organization and stays in it, with the role and permissions of each', async () => {
+  it('switches the organization, with its role and permissions, and stays in it', async () => {
     const [one, two] = organizationIds;
     expect((await browser.get('/billing')).status).toBe(403);
 
     const page = await browser.get(`/switch/${one}`);
     expect(page.json).toMatchObject({
       result: { refreshed: true },
-      organizationId: one,
-      role: 'admin',
-      roles: ['admin'],
-      permissions: ['billing:read'],
+      session: { organizationId: one, role: 'admin', roles: ['admin'], permissions: ['billing:read'] },
     });
     expect((await browser.get('/billing')).json).toBe('ok');
     clock.advance(lifetimeSeconds + 10);
     expect((await browser.get('/account')).json).toMatchObject({ refreshed: true, organizationId: one, role: 'admin' });
 
     const other = await browser.get(`/switch/${two}`);
-    expect(other.json).toMatchObject({ result: { refreshed: true }, organizationId: two, role: 'member' });
+    expect(other.json).toMatchObject({
+      result: { refreshed: true },
+      session: { organizationId: two, role: 'member' },
+    });
     expect((await browser.get('/billing')).status).toBe(403);
   });
 
-  it('is a session without HTTP too, and seals here: the "sealed_session" of the answer is nothing to us', async () => {
+  it('refreshes without HTTP and ignores the "sealed_session" of the answer', async () => {
     clock.advance(lifetimeSeconds + 10);
     const session = createSessionManager(optionsFor(emulator)).load(sealed());
     expect(await session.authenticate()).toMatchObject({ authenticated: false, reason: 'expired_jwt' });
@@ -253,7 +256,7 @@ describe('with WorkOS’s emulator', () => {
     expect((await browser.get('/account')).json).toMatchObject({ authenticated: true, refreshed: false });
   });
 
-  it('signs out, of the app and of the provider', async () => {
+  it('signs out of the app and of the provider', async () => {
     clock.advance(lifetimeSeconds + 10);
     const { json } = await browser.get('/account');
     expect(json.refreshed).toBe(true);
@@ -275,7 +278,7 @@ describe('with WorkOS’s emulator', () => {
     expect((await left.get('/account')).status).toBe(401);
   });
 
-  it('ends a session whose refresh token is spent elsewhere', async () => {
+  it('ends a session whose refresh token was spent elsewhere', async () => {
     expect((await refreshGrant((await tokensOf(sealed())).refreshToken)).status).toBe(200);
     clock.advance(lifetimeSeconds + 10);
     const page = await browser.get('/');
@@ -292,19 +295,19 @@ describe('with WorkOS’s emulator', () => {
       claims = decodeJwt(String(answer.access_token));
     });
 
-    it('in its tokens: the base URL as issuer, an audience, no "jti", an hour to live', async () => {
+    it('in its access tokens: the base URL as issuer, an audience, no "jti", one hour of life', async () => {
       expect(claims).toMatchObject({ iss: emulator.url, aud: clientId });
       expect(claims).not.toHaveProperty('jti');
       expect(claims).not.toHaveProperty('roles');
       expect(Number(claims.exp) - Number(claims.iat)).toBe(lifetimeSeconds);
     });
 
-    it('in its sessions: another one after each refresh', async () => {
+    it('in its session ids: a new one after each refresh', async () => {
       const again = await refreshGrant(answer.refresh_token);
       expect(decodeJwt(String(again.body.access_token)).sid).not.toBe(claims.sid);
     });
 
-    it('in a refresh token that comes twice: never the same answer again', async () => {
+    it('in a refresh token that comes twice: the second time it is refused', async () => {
       expect((await refreshGrant(answer.refresh_token)).status).toBe(200);
       expect(await refreshGrant(answer.refresh_token)).toEqual({
         status: 400,
@@ -318,17 +321,16 @@ describe('with WorkOS’s emulator', () => {
       expect((await refreshGrant(answer.refresh_token)).status).toBe(200);
     });
 
-    it('in the code of an authorization code that was used: the app is told to come back later', async () => {
+    it('in the error for a spent authorization code: "invalid_code", which answers 503', async () => {
       const authorize = (await browser.get('/login')).headers.get('location')!;
       const callback = (await browser.fetch(authorize)).headers.get('location')!;
       const cookies = browser.jar.header(app.url)!;
       expect((await browser.get(callback)).status).toBe(303);
-      // "invalid_code", where the service says "invalid_grant".
       const again = await browser.get(callback, { headers: { cookie: cookies } });
       expect(again.status).toBe(503);
     });
 
-    it('in the keys that it takes: none is asked for at the token endpoint', async () => {
+    it('in its token endpoint: it asks for no API key', async () => {
       const response = await fetch(`${emulator.url}/user_management/authenticate`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -339,20 +341,21 @@ describe('with WorkOS’s emulator', () => {
   });
 
   describe.each([
-    ['its own issuer', (url: string) => ({ issuer: url }), true],
-    ['a list with its own issuer', (url: string) => ({ issuer: ['https://id.example.com', url] }), true],
-    ['its audience', () => ({ audience: clientId }), true],
-    ['the issuer of the service', () => ({ issuer: `https://api.workos.com/user_management/${clientId}` }), false],
-    ['another audience', () => ({ audience: 'client_other' }), false],
-  ])('when asked for %s', (_, more, accepted) => {
-    it(accepted ? 'signs in' : 'signs nobody in, and keeps the cookies that there are', async () => {
+    ['its own issuer', (url: string) => ({ issuer: url }), undefined],
+    ['a list with its own issuer', (url: string) => ({ issuer: ['https://id.example.com', url] }), undefined],
+    ['its audience', () => ({ audience: clientId }), undefined],
+    ['the issuer of the service', () => ({ issuer: `https://api.workos.com/user_management/${clientId}` }), 'issuer'],
+    ['another audience', () => ({ audience: 'client_other' }), 'audience'],
+  ])('when asked for %s', (_, more, misconfigured) => {
+    const accepted = misconfigured === undefined;
+    it(accepted ? 'signs in' : 'refuses to sign in and keeps the cookies', async () => {
       const provider = workos({ clientId, apiKey: emulator.apiKey, baseUrl: emulator.url, ...more(emulator.url) });
       const problems: string[] = [];
       const strict = await serve({
         provider,
         password,
         events: {
-          configuration: ({ problem }) => {
+          misconfigured: ({ problem }) => {
             problems.push(problem);
           },
         },
@@ -361,13 +364,13 @@ describe('with WorkOS’s emulator', () => {
       expect([json.authenticated, setCookies]).toEqual([accepted, []]);
       const page = await createBrowser(strict.url).follow('/login?returnTo=/account');
       expect(page.status).toBe(accepted ? 200 : 500);
-      expect(problems.length > 0).toBe(!accepted);
+      expect(problems).toEqual(accepted ? [] : [misconfigured]);
     });
   });
 });
 
-describe('with a user who is impersonated, in the emulator', () => {
-  it('says by whom', async () => {
+describe('with an impersonated user, in the emulator', () => {
+  it('names the impersonator', async () => {
     const impersonator = { email: 'admin@example.com', reason: 'A ticket' };
     const emulator = await startEmulator({ users: [{ email: 'one@example.com', impersonator }] });
     const app = await serve(optionsFor(emulator));
@@ -381,8 +384,8 @@ describe('with a user who is impersonated, in the emulator', () => {
   });
 });
 
-describe('with nobody to sign in, in the emulator', () => {
-  it('says that the provider did not', async () => {
+describe('without a user, in the emulator', () => {
+  it('says that the provider did not sign the visitor in', async () => {
     const app = await serve(optionsFor(await startEmulator({})));
     const browser = createBrowser(app.url);
     const page = await browser.follow('/login');

@@ -15,7 +15,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import * as source from 'express-sealed-session';
+import { minify } from '@swc/core';
+import ts from 'typescript';
 
 import { cookieHeader, expired, password, sealedSession, sessionCookieOf } from '../support/workos-session.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
@@ -92,13 +93,12 @@ describe('tarball', () => {
 });
 
 describe('package entries', () => {
-  const inner = ['dist/index.js', 'dist/options.js', 'dist/index', 'lib/index.ts', 'README.md'].map(
-    (file) => `${manifest.name}/${file}`,
-  );
+  const inner = ['dist/index.js', 'dist/lifecycle.js', 'dist/index', 'lib/index.ts', 'README.md'];
   const json = (entry: string) => entry.endsWith('.json');
 
-  it('are those of "exports"', () => {
-    expect(entries).toEqual(expect.arrayContaining([manifest.name, `${manifest.name}/augment`]));
+  it('are the documented ones', () => {
+    const parts = ['', '/redis', '/testing', '/augment', '/package.json'];
+    expect(entries).toEqual(parts.map((part) => manifest.name + part));
   });
 
   it.each(entries)('import %s', (entry) => {
@@ -110,19 +110,84 @@ describe('package entries', () => {
     expect(script('cjs', `console.log(typeof require('${entry}'));`)).toBe('object');
   });
 
-  it.each(inner)('keep %s to themselves', (file) => {
+  it.each(inner)('do not include %s', (file) => {
     const printCode = '(error) => console.log(error.code)';
-    expect(script('mjs', `import('${file}').catch(${printCode});`)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED');
+    expect(script('mjs', `import('${manifest.name}/${file}').catch(${printCode});`)).toBe(
+      'ERR_PACKAGE_PATH_NOT_EXPORTED',
+    );
   });
 
-  it('have the names of lib/index.ts', () => {
-    const names = script('mjs', `console.log(JSON.stringify(Object.keys(await import('${manifest.name}'))));`);
-    expect(JSON.parse(names)).toEqual(Object.keys(source));
+  const scripts = entries.filter((entry) => !json(entry));
+
+  it.each(scripts)('give %s the names of its source', async (entry) => {
+    const names = script('mjs', `console.log(JSON.stringify(Object.keys(await import('${entry}'))));`);
+    const { default: target } = manifest.exports[entry.replace(manifest.name, '.')] as { default: string };
+    const source = path.join(repository, target.replace('./dist/', 'lib/').replace(/\.js$/, '.ts'));
+    expect(JSON.parse(names)).toEqual(Object.keys((await import(source)) as object));
   });
 
-  it('are the same module for import and require', () => {
-    const both = `import('${manifest.name}').then((module) => console.log(module === require('${manifest.name}')));`;
+  it.each(scripts)('give %s one module for import and require', (entry) => {
+    const both = `import('${entry}').then((module) => console.log(module === require('${entry}')));`;
     expect(script('cjs', both)).toBe('true');
+  });
+
+  it('test a provider without this repository or a test runner', () => {
+    const printed = script(
+      'mjs',
+      `
+        import { workos } from '${manifest.name}';
+        import { testProviderConformance } from '${manifest.name}/testing';
+        const run = async (provider) => {
+          const tests = [];
+          testProviderConformance(provider, (name, test) => tests.push({ name, test }));
+          const failed = [];
+          for (const { name, test } of tests) await test().catch(() => failed.push(name));
+          return { any: tests.length > 0, failed };
+        };
+        const good = workos({ clientId: 'id', apiKey: 'key' });
+        const bad = { ...good, terminalReason: () => 'invalid_grant' };
+        const [fine, ended] = [await run(good), await run(bad)];
+        console.log(JSON.stringify([fine, ended.failed.length > 0]));
+      `,
+    );
+    expect(JSON.parse(printed)).toEqual([{ any: true, failed: [] }, true]);
+  });
+});
+
+describe('errors in minified code', () => {
+  // What `new` takes: enough for an instance of each class.
+  const inputs: Record<string, unknown[]> = {
+    SessionConfigError: [[{ path: 'password', message: 'must be given.' }]],
+    SessionRequiredError: ['expired_jwt'],
+    SessionForbiddenError: ['roles'],
+    SessionUnavailableError: ['timeout'],
+    SessionSignInError: ['flow_missing'],
+    SessionUseError: ['ERR_SESSION_HEADERS_SENT', 'The headers are sent.'],
+  };
+
+  it('keep their names', async () => {
+    const file = path.join(consumer, 'node_modules', manifest.name, 'dist/errors.js');
+    // As a bundler has it: the classes are not exported where they are declared, so they can be renamed.
+    const { outputText } = ts.transpileModule(readFileSync(file, 'utf8'), {
+      compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
+    });
+    const { code } = await minify(outputText, { compress: true, mangle: { toplevel: true } });
+    const printed = script(
+      'cjs',
+      `
+        ${code}
+        const inputs = ${JSON.stringify(inputs)};
+        const classes = Object.entries(exports).filter(([name]) => /^Session\\w+Error$/.test(name));
+        const rows = classes.map(([name, Class]) => {
+          const error = new Class(...(inputs[name] ?? []));
+          return { name, shown: error.name, title: String(error).split(':')[0], isRenamed: Class.name !== name };
+        });
+        console.log(JSON.stringify(rows));
+      `,
+    );
+    expect(JSON.parse(printed)).toEqual(
+      Object.keys(inputs).map((name) => ({ name, shown: name, title: name, isRenamed: true })),
+    );
   });
 });
 
@@ -144,20 +209,21 @@ describe('installed package', () => {
     { framework: 'express4', module: 'mjs' },
     { framework: 'express4', module: 'cjs' },
   ] as const)(
-    'renews a session in an $module app on $framework',
+    'refreshes a session in an $module app on $framework',
     async ({ framework, module }) => {
       const app = await start(
         module,
         `
           ${load[module]('express', framework)}
-          ${load[module]('{ requireSession, withSession, workos }', manifest.name)}
+          ${load[module]('{ withSession, workos }', manifest.name)}
 
           const { clientId, apiKey, baseUrl, password } = JSON.parse(process.env.OPTIONS);
           const app = express();
-          app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl }), password }));
-          app.get('/account', requireSession(), (req, res) => {
-            const { user, refreshed } = req.session;
-            res.json({ id: user.id, refreshed });
+          const sessions = withSession({ provider: workos({ clientId, apiKey, baseUrl }), password });
+          app.use(sessions);
+          app.get('/account', sessions.require(), (req, res) => {
+            const { user, refreshed } = sessions.signedIn(req);
+            res.json({ id: user.id, refreshed, same: req.session === sessions.get(req) });
           });
           const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
         `,
@@ -166,7 +232,7 @@ describe('installed package', () => {
       try {
         const { sealed } = await sealedSession(workos, expired);
         const response = await fetch(`${app.url}/account`, cookieHeader(sealed));
-        expect(await response.json()).toEqual({ id: 'user_01', refreshed: true });
+        expect(await response.json()).toEqual({ id: 'user_01', refreshed: true, same: true });
         expect(sessionCookieOf(response.headers.getSetCookie())).toMatch(/^Fe26\.2/);
 
         expect((await fetch(`${app.url}/account`)).status).toBe(401);

@@ -10,7 +10,7 @@ export function createBrowser(id, cookie) {
   const browser = {
     id,
     cookie,
-    /** Which session this is; what comes of an earlier one is of no interest any more. */
+    /** Counts the sessions of this browser: an answer that belongs to an earlier one is ignored. */
     session: 1,
     signOut: () => {
       browser.cookie = '';

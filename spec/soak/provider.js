@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 
-// So many of a session's refresh tokens are known as spent; nobody comes with an older one.
+// How many spent refresh tokens of a session are remembered. No browser brings an older one.
 const generations = 50;
 
 const problems = {
@@ -68,7 +68,7 @@ export async function startProvider({ lifetimeSeconds, chance, between, tellReus
     }
     if (current === 'slow') {
       await sleep(between(100, 1_500));
-      // Nobody is there to be given new tokens.
+      // The client is gone, so it could not receive new tokens.
       if (res.closed || res.destroyed) return;
     } else if (current !== undefined) {
       answer(res, problems[current]);

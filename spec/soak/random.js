@@ -1,4 +1,4 @@
-/** Chance that can be had again: the same seed, the same numbers (mulberry32). */
+/** Random numbers that can be repeated: the same seed gives the same numbers (mulberry32). */
 export function createRandom(seed) {
   let state = seed;
   const next = () => {

@@ -41,7 +41,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 const password = 'a password for the soak, long enough to be one';
 const libraries = ['node-redis', 'ioredis', 'node-redis'];
 const browserCount = 200;
-// However long the provider was away, by then everybody is served again.
+// However long the provider was unavailable, by then every browser is served again.
 const longestSettlingMs = 45_000;
 
 const { chance, between, oneOf } = createRandom(seed);
@@ -59,7 +59,7 @@ console.log(
     'Requests go to any process; while Redis is away, each browser stays with one.',
 );
 const provider = await startProvider({ lifetimeSeconds: 5, chance, between, tellReused });
-const sessions = createSessionManager({ provider: workos(provider.settings), password });
+const manager = createSessionManager({ provider: workos(provider.settings), password });
 const redis = await startRedisProcess();
 const apps = await Promise.all(libraries.map(startApp));
 const browsers = await Promise.all(
@@ -89,14 +89,14 @@ function startApp(library) {
     strict: true,
     password,
     // Shorter than by default, so that there is time for more outages.
-    refresh: { waitMs: 2_000, budgetMs: 5_000 },
+    refresh: { waitMs: 2_000, timeoutMs: 5_000 },
     clockToleranceSeconds: 0,
     reports: [],
   });
 }
 
 async function newCookie(options) {
-  return sessions.seal(await provider.issue(options));
+  return manager.seal(await provider.issue(options));
 }
 
 /** A visitor: a page and all that it loads, time to read it, the next page. */
@@ -187,7 +187,7 @@ async function settle() {
   counts.settlings += 1;
   await gate.close();
   await provider.calm();
-  // What browsers have left behind goes on all the same.
+  // A request whose browser has left still runs to its end.
   await Promise.all(apps.map(isIdle));
   await Promise.all(
     browsers.map(async (browser) => {
@@ -210,9 +210,9 @@ async function isNewest({ cookie }) {
   return provider.isUnspent(refreshToken);
 }
 
-/** Waits until the process is connected to Redis again and knows it, which it finds out when it has a reason to ask. */
+/** Waits until the process has found out that Redis is back. It asks when a request needs the fleet. */
 async function rejoin(app) {
-  while ((await healthOf(app)).scope !== 'fleet') {
+  while (!(await healthOf(app)).fleetIsReachable) {
     await visit(createBrowser('passing', await newCookie({ expired: true })), app);
     await sleep(100);
   }

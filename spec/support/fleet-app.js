@@ -5,11 +5,13 @@
 import { once } from 'node:events';
 
 import express from 'express';
-import { requireSession, withSession, workos } from 'express-sealed-session';
-import { redisCoordinator } from 'express-sealed-session/redis';
+import { withSession, workos } from 'express-sealed-session';
+import { redisFleet } from 'express-sealed-session/redis';
+
+import { createFleet, fleetParts } from '../../dist/fleet/fleet.js';
 
 const settings = JSON.parse(process.argv[2]);
-const { library, redisPorts, provider, strict, password, coordinator, refresh, clockToleranceSeconds } = settings;
+const { library, redisPorts, provider, strict, password, fleet, refresh, clockToleranceSeconds } = settings;
 const isWanted = ({ type, name }) => settings.reports?.includes(name ?? type) ?? true;
 let reported = 0;
 function report(message) {
@@ -25,7 +27,7 @@ const client = await (library === 'ioredis' ? connectIoredis() : connectNodeRedi
 async function connectIoredis() {
   const { Cluster, Redis } = await import('ioredis');
   const redis = redisPorts.length > 1 ? new Cluster(redisPorts) : new Redis(redisPorts[0]);
-  // The middleware copes with every error; without a listener the library would print it.
+  // The middleware handles every error. Without a listener, the library would print them.
   redis.on('error', () => undefined);
   await once(redis, 'ready');
   return reporting(redis, 'call', ([name]) => name);
@@ -42,33 +44,45 @@ async function connectNodeRedis() {
 }
 
 /** The same client, which reports each command that the middleware sends. */
-function reporting(redis, method, nameOf) {
+function reporting(redis, method, commandName) {
   const send = redis[method].bind(redis);
   redis[method] = (...args) => {
-    report({ type: 'command', name: nameOf(args), atMs: Date.now() });
+    report({ type: 'command', name: commandName(args), atMs: Date.now() });
     return send(...args);
   };
   return redis;
 }
 
 const workosProvider = workos(provider);
-const eventNames = ['refreshed', 'refreshFailed', 'rejected', 'coordination', 'configuration'];
+const eventNames = ['refreshed', 'refreshFailed', 'rejected', 'fleetChanged', 'misconfigured'];
 const events = Object.fromEntries(
   eventNames.map((name) => [
     name,
     (event) => {
-      if (name === 'coordination') scope = event.scope;
+      if (name === 'fleetChanged') fleetIsReachable = event.reachable;
       report({ type: 'event', name, event });
     },
   ]),
 );
 
-let scope = 'fleet';
-/** Requests and refreshes that are not done with, whether or not a browser still waits. */
+let fleetIsReachable = true;
+/** Requests and refreshes that have not finished, including those whose browser has gone. */
 let underWay = 0;
 
-const shared = redisCoordinator({ client, ...coordinator });
-const session = withSession({
+const shared = redisFleet({ client, ...fleet });
+const parts = fleetParts(shared);
+/** The same fleet, which counts the refreshes that are running. */
+const counted = createFleet(shared.kind, {
+  ...parts,
+  coordinator: {
+    ...parts.coordinator,
+    refresh: (ticket, lead) => {
+      underWay += 1;
+      return parts.coordinator.refresh(ticket, lead).finally(() => (underWay -= 1));
+    },
+  },
+});
+const sessions = withSession({
   provider: {
     ...workosProvider,
     refreshTokens: strict ? 'single-use' : workosProvider.refreshTokens,
@@ -78,52 +92,46 @@ const session = withSession({
     },
   },
   password,
-  refresh: {
-    ...refresh,
-    coordinator: {
-      ...shared,
-      refresh: (ticket, lead) => {
-        underWay += 1;
-        return shared.refresh(ticket, lead).finally(() => (underWay -= 1));
-      },
-    },
-  },
+  fleet: counted,
+  refresh,
   clockToleranceSeconds,
   events,
 });
 
 const app = express();
-// As a load balancer asks. Answers when Redis does.
-app.get('/health', async (req, res) => res.json({ redis: await client.ping(), scope, underWay }));
+// For a load balancer. It answers only while Redis does.
+app.get('/health', async (req, res) => res.json({ redis: await client.ping(), fleetIsReachable, underWay }));
 app.use((req, res, next) => {
   report({ type: 'visit' });
   underWay += 1;
-  session(req, res, (error) => {
+  sessions(req, res, (error) => {
     underWay -= 1;
     res.set('x-reported', String(reported));
     next(error);
   });
 });
 
-app.get('/', (req, res) => res.json(req.session));
-app.get('/guarded', requireSession(), (req, res) => res.json(req.session));
-app.get('/renew', async (req, res) => {
-  const result = await req.session.refresh();
-  res.json({ result, session: req.session });
+app.get('/', (req, res) => res.json(sessions.get(req)));
+app.get('/guarded', sessions.require(), (req, res) => res.json(sessions.signedIn(req)));
+app.get('/refresh', async (req, res) => {
+  const session = sessions.get(req);
+  res.json({ result: await session.refresh(), session });
 });
 app.get('/slow', async (req, res) => {
   report({ type: 'handling' });
-  // Until the spec tells this process to go on.
+  // Waits until the spec sends a message.
   await once(process, 'message');
-  res.json(req.session);
+  res.json(sessions.get(req));
 });
 app.post('/in', express.json(), async (req, res) => {
-  await req.session.signIn(req.body);
-  res.json(req.session);
+  const session = sessions.get(req);
+  await session.signIn(req.body);
+  res.json(session);
 });
 app.get('/out', async (req, res) => {
-  await req.session.signOut();
-  res.json(req.session);
+  const session = sessions.get(req);
+  await session.signOut();
+  res.json(session);
 });
 app.use((error, req, res, next) => {
   if (res.headersSent) return next(error);

@@ -1,4 +1,4 @@
-import type { RedisCoordinatorOptions } from 'express-sealed-session/redis';
+import type { RedisFleetOptions } from 'express-sealed-session/redis';
 
 export interface RedisProcess {
   readonly port: number;
@@ -6,7 +6,7 @@ export interface RedisProcess {
   readonly clusterPort: number | undefined;
   /** Resolves as soon as the server has logged a line with this text. */
   logged: (text: string) => Promise<void>;
-  /** Connections are accepted, and commands taken, but nothing is ever answered. */
+  /** The server accepts connections and commands, and never answers. */
   pause: () => void;
   resume: () => void;
   /** With SIGKILL. */
@@ -26,21 +26,21 @@ export interface AppSettings {
   /** One port, or those of the masters of a cluster. */
   redisPorts: readonly number[];
   provider: { clientId: string; apiKey: string; baseUrl: string };
-  /** Whether the provider takes a replayed refresh token for an attack. */
+  /** Whether the provider treats a replayed refresh token as an attack. */
   strict: boolean;
   password: string;
-  coordinator?: Omit<RedisCoordinatorOptions, 'client'>;
-  refresh?: { waitMs?: number; budgetMs?: number; graceSeconds?: number };
+  fleet?: Omit<RedisFleetOptions, 'client'>;
+  refresh?: { waitMs?: number; timeoutMs?: number; graceSeconds?: number };
   clockToleranceSeconds?: number;
-  /** Types of reports, and names of events, to be limited to. Default: everything. */
+  /** The types of reports and the names of events that are sent. Default: all. */
   reports?: readonly string[];
 }
 
-/** What an app reports, in the order in which it happens. */
+/** One report of an app. They arrive in order. */
 export type Report =
   /** A request has arrived. */
   | { readonly type: 'visit' }
-  /** `/slow` waits to be told to answer. */
+  /** `/slow` waits for a message. */
   | { readonly type: 'handling' }
   /** The middleware has asked the provider for new tokens. */
   | { readonly type: 'presented' }
@@ -49,7 +49,7 @@ export type Report =
 
 export interface AppProcess {
   readonly url: string;
-  /** Sends the process a message; `/slow` answers when it gets one. */
+  /** Sends the process a message. `/slow` answers when it gets one. */
   tell: (message: string) => void;
   hasEnded: () => boolean;
   /** With SIGKILL. */
@@ -58,7 +58,7 @@ export interface AppProcess {
 }
 
 /**
- * The app in a process of its own. Resolves when it serves. `tell` is called with everything that it reports: each
- * visit, each token that it presents to the provider, each event, each command that it sends to Redis.
+ * Starts the app in its own process. Resolves when it serves. `tell` is called with each report: each visit, each token
+ * that it presents to the provider, each event, each command that it sends to Redis.
  */
 export function startAppProcess(settings: AppSettings, tell?: (report: Report) => void): Promise<AppProcess>;

@@ -16,7 +16,7 @@ import { partPath } from './system-parts.js';
 
 const running = new Set();
 process.on('exit', () => {
-  // Also one that is paused: SIGKILL waits for nobody.
+  // SIGKILL ends paused processes too.
   for (const child of running) child.kill('SIGKILL');
 });
 
@@ -44,7 +44,7 @@ export async function startRedisProcess({ cluster = false } = {}) {
     try {
       server = await serveRedis(port, cluster);
     } catch (error) {
-      // Somebody else was faster to the port.
+      // Another process took the port first.
       if (attempt === 3) throw error;
       port = await freePort();
     }
@@ -104,8 +104,8 @@ async function serveRedis(port, cluster) {
 }
 
 /**
- * Below the range from which the system takes the ports of outgoing connections. A client that calls again and again for
- * a server that is down would sooner or later be given the server's own port, and talk to itself.
+ * A port below the range of outgoing connections. A client that reconnects again and again to a stopped server could
+ * otherwise be given the server's own port, and connect to itself.
  */
 async function freePort() {
   for (;;) {
@@ -123,8 +123,8 @@ async function freePort() {
 }
 
 /**
- * The app in a process of its own. Resolves when it serves. `tell` is called with everything that it reports: each
- * visit, each token that it presents to the provider, each event, each command that it sends to Redis.
+ * Starts the app in its own process. Resolves when it serves. `tell` is called with each report: each visit, each token
+ * that it presents to the provider, each event, each command that it sends to Redis.
  */
 export async function startAppProcess(settings, tell = () => undefined) {
   const file = fileURLToPath(new URL('fleet-app.js', import.meta.url));

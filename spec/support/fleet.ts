@@ -10,20 +10,20 @@ export interface FleetApp extends AppProcess {
   readonly reports: readonly Report[];
   count: (type: Report['type']) => number;
   events: <Name extends keyof SessionEvents>(name: Name) => SessionEvents[Name][];
-  /** Asks for a page with this session cookie. */
+  /** Gets a page with this session cookie. */
   get: (path: string, sealed: string) => Promise<Page>;
 }
 
 export interface Fleet {
-  /** Those that run. */
+  /** The running apps. */
   readonly apps: readonly FleetApp[];
   count: (type: Report['type']) => number;
   events: <Name extends keyof SessionEvents>(name: Name) => SessionEvents[Name][];
-  /** Resolves as soon as the condition holds; looked at whenever an app reports something. */
+  /** Resolves as soon as the condition holds. It is checked at each report. */
   until: (condition: () => boolean) => Promise<void>;
-  /** One more app, with other settings where that is asked for. */
+  /** Starts one more app, with these settings in place of the common ones. */
   add: (settings?: Partial<AppSettings>) => Promise<FleetApp>;
-  /** That many requests at once with one cookie, from app to app in turn. Those that were broken off are left out. */
+  /** Sends this many requests at once with one cookie, to the apps in turn. Broken connections are left out. */
   storm: (sealed: string, requests: number) => Promise<Page[]>;
   stop: () => Promise<void>;
 }
@@ -61,7 +61,7 @@ export async function startFleet(size: number, common: AppSettings): Promise<Fle
         ),
       get: async (path, sealed) => {
         const page = await createBrowser(started.url).get(path, cookieHeader(sealed));
-        // What the app has reported until then takes another way, and may arrive later.
+        // Reports travel by another channel, and may arrive after the response.
         await until(() => reports.length >= Number(page.headers.get('x-reported')));
         return page;
       },

@@ -104,7 +104,7 @@ function prototypeOf(value: object): object | null {
   return Object.getPrototypeOf(value) as object | null;
 }
 
-/** A prototype of the language itself, of whichever realm: nobody keeps a secret there. */
+/** A prototype of the language itself, of any realm: no secret is kept there. */
 function isBuiltIn(value: object): boolean {
   const { constructor } = value as { constructor?: unknown };
   return (

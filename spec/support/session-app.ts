@@ -1,4 +1,4 @@
-import { getSession, requireSession, type SessionOptions, withSession } from 'express-sealed-session';
+import { getSession, requireSession, type Session, type SessionOptions, withSession } from 'express-sealed-session';
 
 import { frameworks, type Listening } from './apps.js';
 import { type Browser, createBrowser, type Page } from './browser.js';
@@ -9,6 +9,9 @@ export interface SessionApp extends Listening {
   send: (sealed: string, path?: string, init?: { method?: string; headers?: Record<string, string> }) => Promise<Page>;
   browser: () => Browser;
 }
+
+/** What a session shows in JSON. */
+export const toJson = (session: Session) => JSON.parse(JSON.stringify(session)) as Record<string, unknown>;
 
 /**
  * An Express app with the routes that specs of the refresh need: `/` for anybody, `/guarded` for the signed in, `/out`
@@ -29,7 +32,7 @@ export async function serveSessions(options: SessionOptions): Promise<SessionApp
     });
     each.get('/switch', async (req, res) => {
       const result = await getSession(req).refresh({ organizationId: 'org_02' });
-      res.end(JSON.stringify({ ...getSession(req), result }));
+      res.end(JSON.stringify({ ...toJson(getSession(req)), result }));
     });
   });
   return {

@@ -1,30 +1,31 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
 import { jest } from '@jest/globals';
-import type { Outcome, Ticket } from 'express-sealed-session';
 
-/** What a coordinator is asked with, for a refresh token of its own. */
+import type { Outcome, Ticket } from '../../lib/refresh/coordinator.js';
+
+/** A ticket for a refresh token that no other ticket has. */
 export const newTicket = (changes: Partial<Ticket> = {}): Ticket => ({
   key: randomUUID(),
-  variant: '',
+  organizationId: '',
   accessToken: 'the old one',
   secret: randomBytes(32),
   graceMs: 60_000,
-  budgetMs: 5_000,
+  timeoutMs: 5_000,
   wait: true,
   ...changes,
 });
 
 export const refreshed: Outcome = {
   kind: 'refreshed',
-  session: { accessToken: 'the new one', refreshToken: 'the next one' },
+  payload: { accessToken: 'the new one', refreshToken: 'the next one' },
   sealed: 'sealed',
   sealedUnder: 'a password',
   successorKey: 'of the next one',
 };
 export const dead: Outcome = { kind: 'terminal', reason: 'invalid_grant' };
-export const away: Outcome = { kind: 'transient', reason: 'server_error' };
+export const away: Outcome = { kind: 'unavailable', reason: 'server_error' };
 
-/** Leads a refresh to this outcome. */
+/** A lead with this outcome. */
 export const leads = (outcome: Outcome) => jest.fn(() => Promise.resolve(outcome));
-export const mustNotLead = () => Promise.reject(new Error('presents a token that is not its to present'));
+export const mustNotLead = () => Promise.reject(new Error('This process must not present the token.'));

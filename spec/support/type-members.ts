@@ -3,9 +3,8 @@ import path from 'node:path';
 import typescript from 'typescript';
 
 /*
- * What the types of lib/ say, by the compiler: the members of a union or an interface, and the literals that a function
- * is given. A list that a spec keeps by hand misses what is added later, and one that it searches in the text depends
- * on how the text is formatted.
+ * What the types of lib/ say, by the compiler: the members of a union or an interface. A list that a spec keeps by hand
+ * misses what is added later, and one that it searches in the text depends on how the text is formatted.
  */
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -55,41 +54,6 @@ export function interfaceMembers(file: string, name: string): string[] {
   const members = exportedType(file, name).getProperties();
   if (members.length === 0) throw new Error(`${name} in ${file} has no members.`);
   return members.map((member) => member.name).sort();
-}
-
-export type Expression = typescript.Expression;
-
-/** What lib/ gives to a function of this name: the arguments of each call. */
-export function callsOf(functionName: string): (readonly Expression[])[] {
-  const { program } = load();
-  const calls: (readonly Expression[])[] = [];
-  const visit = (node: typescript.Node): void => {
-    if (typescript.isCallExpression(node) && calledName(node.expression) === functionName) calls.push(node.arguments);
-    typescript.forEachChild(node, visit);
-  };
-  for (const file of program.getSourceFiles()) visit(file);
-  return calls;
-}
-
-function calledName(called: Expression): string | undefined {
-  if (typescript.isIdentifier(called)) return called.text;
-  return typescript.isPropertyAccessExpression(called) ? called.name.text : undefined;
-}
-
-/** The value of a field in an object that is written out. */
-export function fieldOf(object: Expression | undefined, name: string): Expression | undefined {
-  if (!object || !typescript.isObjectLiteralExpression(object)) return undefined;
-  const field = object.properties.find(
-    (each) => each.name && typescript.isIdentifier(each.name) && each.name.text === name,
-  );
-  return field && typescript.isPropertyAssignment(field) ? field.initializer : undefined;
-}
-
-/** The texts that an expression can be. Of a text with a value in it, what comes before the value, and "…". */
-export function literalsOf(expression: Expression | undefined): string[] {
-  if (!expression) throw new Error('There is no expression.');
-  if (typescript.isTemplateExpression(expression)) return [`${expression.head.text}…`];
-  return textsOf(load().checker.getTypeAtLocation(expression), expression.getText());
 }
 
 function textsOf(type: typescript.Type, name: string): string[] {

@@ -4,9 +4,9 @@ import type { EventCallbacks } from 'express-sealed-session';
 import { createSecretScanner } from './secret-scanner.js';
 
 /**
- * Watches every spec, as `setupFilesAfterEnv` of Jest: whatever is printed or warned of, the errors that reach an app's
+ * Watches every spec, as `setupFilesAfterEnv` of Jest: all that is printed or warned of, the errors that reach an app's
  * error handler and the events that an app is told are searched for the tokens, codes, passwords and seals that the
- * spec has made. `secrets.spec.ts` sees to it that every code, reason and event comes up.
+ * spec has made. `secrets.spec.ts` makes every code, reason, event, misconfiguration and sign-in failure come up.
  */
 const scanner = createSecretScanner();
 
@@ -32,7 +32,7 @@ function warned(warning: Error): void {
 
 const watchedCallbacks = new WeakMap<EventCallbacks, EventCallbacks>();
 
-/** The same callbacks, watched; for the same object the same one, for that is how middlewares know that they share it. */
+/** The same callbacks, watched. One object has one watched object: sessions that share their callbacks report once. */
 export function watchEvents(callbacks: EventCallbacks): EventCallbacks {
   const known = watchedCallbacks.get(callbacks);
   if (known) return known;

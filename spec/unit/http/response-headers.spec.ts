@@ -7,22 +7,22 @@ import type { Response } from 'express';
 import session from 'express-session';
 
 import { forbidCaching } from '../../../lib/http/response-headers.js';
-import { keepCookies, type TransportSettings } from '../../../lib/http/carrier.js';
+import { keepCookies, type CarrierSettings } from '../../../lib/http/carrier.js';
 import { type App, type Framework, frameworks, type Handler, type Listening } from '../../support/apps.js';
 import { createBrowser, type Page } from '../../support/browser.js';
 
 const ours = 'ours=1; Path=/; HttpOnly';
-const settings: TransportSettings = {
+const settings: CarrierSettings = {
   cookie: { name: 'ours', domain: undefined, path: '/', sameSite: 'lax', secure: true, maxAge: 60 },
-  legacyCookies: [],
+  replaces: [],
   header: undefined,
   cacheControl: 'written',
-  tellCached: () => undefined,
+  onSharedCache: () => undefined,
 };
 
 /** Puts a cookie on the response, in a slot of its own unless one is named. */
-function putCookie(res: ServerResponse, name: string, header: string, stillWanted?: () => boolean, slot = name): void {
-  keepCookies(res, settings, slot, [{ name, header }], stillWanted);
+function putCookie(res: ServerResponse, name: string, header: string, isWanted?: () => boolean, slot = name): void {
+  keepCookies(res, settings, slot, [{ name, header }], isWanted);
 }
 
 const putOurs: Handler = (_req, res, next) => {

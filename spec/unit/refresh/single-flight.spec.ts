@@ -1,27 +1,26 @@
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { type Coordinator, memoryCoordinator, type Outcome, type Ticket } from 'express-sealed-session';
 
-import type { Led } from '../../../lib/refresh/coordinator.js';
-import { singleFlight } from '../../../lib/refresh/single-flight.js';
+import type { CoordinatedOutcome, Coordinator, Outcome, Ticket } from '../../../lib/refresh/coordinator.js';
+import { inProcessCoordinator, singleFlight } from '../../../lib/refresh/single-flight.js';
 import { useClock } from '../../support/clock.js';
 import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../../support/tickets.js';
 
 const clock = useClock();
 let coordinator: Coordinator;
 beforeEach(() => {
-  coordinator = memoryCoordinator();
+  coordinator = inProcessCoordinator({ maxEntries: 100 });
 });
 
 const minute = 60;
 
-/** Whether the provider is asked for this ticket. */
+/** Whether this ticket leads a refresh. */
 async function asks(ticket: Ticket): Promise<boolean> {
   const lead = leads(away);
   await coordinator.refresh(ticket, lead);
   return lead.mock.calls.length > 0;
 }
 
-/** A refresh that goes on until it is told what came of it. */
+/** A refresh that runs until `finish` gives it an outcome. */
 function held<Result = Outcome>() {
   let finish: (result: Result) => void = () => undefined;
   const finished = new Promise<Result>((resolve) => {
@@ -30,24 +29,33 @@ function held<Result = Outcome>() {
   return { lead: jest.fn(() => finished), finish };
 }
 
-describe('a refresh under way', () => {
-  it('is the only one of its token: who comes meanwhile joins it, who comes later is given what it brought', async () => {
+/** A refresh that runs until it fails. */
+function failing() {
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<Outcome>((_, reject) => {
+    fail = reject;
+  });
+  return { lead: () => failed, fail };
+}
+
+describe('a running refresh', () => {
+  it('is the only one of its token: requests join it, and later ones get its outcome', async () => {
     const ticket = newTicket();
     const { lead, finish } = held();
     const leading = coordinator.refresh(ticket, lead);
     const joining = coordinator.refresh(ticket, mustNotLead);
     finish(refreshed);
-    expect(await leading).toEqual({ outcome: refreshed, variant: '', source: 'leader' });
-    expect(await joining).toEqual({ outcome: refreshed, variant: '', source: 'joined' });
+    expect(await leading).toEqual({ outcome: refreshed, organizationId: '', source: 'leader' });
+    expect(await joining).toEqual({ outcome: refreshed, organizationId: '', source: 'joined' });
     expect(await coordinator.refresh(ticket, mustNotLead)).toEqual({
       outcome: refreshed,
-      variant: '',
+      organizationId: '',
       source: 'remembered',
     });
     expect(lead).toHaveBeenCalledTimes(1);
   });
 
-  it('holds up nobody who has another token', async () => {
+  it('does not delay the refresh of another token', async () => {
     const { lead, finish } = held();
     const leading = coordinator.refresh(newTicket(), lead);
     expect(await coordinator.refresh(newTicket(), leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
@@ -55,35 +63,35 @@ describe('a refresh under way', () => {
     await leading;
   });
 
-  it.each([dead, away])('is shared also when it comes to %j, by those who asked for the same', async (outcome) => {
-    const ticket = newTicket({ variant: 'org_01' });
+  it.each([dead, away])('shares its outcome %j with requests for the same organization only', async (outcome) => {
+    const ticket = newTicket({ organizationId: 'org_01' });
     const { lead, finish } = held();
     const leading = coordinator.refresh(ticket, lead);
     const joining = coordinator.refresh(ticket, mustNotLead);
     // One after the other: at no time are there two.
     const other = held();
-    const switching = coordinator.refresh({ ...ticket, variant: 'org_02' }, other.lead);
+    const switching = coordinator.refresh({ ...ticket, organizationId: 'org_02' }, other.lead);
     expect(other.lead).not.toHaveBeenCalled();
     finish(outcome);
     expect([await leading, await joining]).toEqual([
-      { outcome, variant: 'org_01', source: 'leader' },
-      { outcome, variant: 'org_01', source: 'joined' },
+      { outcome, organizationId: 'org_01', source: 'leader' },
+      { outcome, organizationId: 'org_01', source: 'joined' },
     ]);
     other.finish(refreshed);
-    expect(await switching).toEqual({ outcome: refreshed, variant: 'org_02', source: 'leader' });
+    expect(await switching).toEqual({ outcome: refreshed, organizationId: 'org_02', source: 'leader' });
   });
 
-  it('brings new tokens for everybody, who are told what they were asked for', async () => {
-    const ticket = newTicket({ variant: 'org_01' });
+  it('shares new tokens with requests for every organization, and names its own', async () => {
+    const ticket = newTicket({ organizationId: 'org_01' });
     const { lead, finish } = held();
     const leading = coordinator.refresh(ticket, lead);
-    const switching = coordinator.refresh({ ...ticket, variant: 'org_02' }, mustNotLead);
+    const switching = coordinator.refresh({ ...ticket, organizationId: 'org_02' }, mustNotLead);
     finish(refreshed);
     await leading;
-    expect(await switching).toEqual({ outcome: refreshed, variant: 'org_01', source: 'joined' });
+    expect(await switching).toEqual({ outcome: refreshed, organizationId: 'org_01', source: 'joined' });
   });
 
-  it('is not waited for by a request that can do without', async () => {
+  it('does not delay a request that does not wait', async () => {
     const ticket = newTicket();
     const { lead, finish } = held();
     const leading = coordinator.refresh(ticket, lead);
@@ -93,30 +101,44 @@ describe('a refresh under way', () => {
     expect(await coordinator.refresh({ ...ticket, wait: false }, mustNotLead)).toMatchObject({ outcome: refreshed });
   });
 
-  it('that found the work done elsewhere, or left it there, is told from one of our own', async () => {
-    const { refresh } = singleFlight({});
+  it('rejects for every request when its lead rejects, and the next request leads again', async () => {
     const ticket = newTicket();
-    const found = held<Led | undefined>();
-    const both = [refresh(ticket, found.lead), refresh(ticket, mustNotLead)];
-    found.finish({ outcome: refreshed, variant: '', source: 'fleet' });
-    expect((await Promise.all(both)).map((led) => led?.source)).toEqual(['fleet', 'fleet']);
+    const { lead, fail } = failing();
+    const both = [coordinator.refresh(ticket, lead), coordinator.refresh(ticket, mustNotLead)];
+    fail(new Error('a module is missing'));
+    for (const each of await Promise.allSettled(both)) {
+      expect(each).toMatchObject({ status: 'rejected', reason: { message: 'a module is missing' } });
+    }
+    expect(await coordinator.refresh(ticket, leads(refreshed))).toMatchObject({ source: 'leader' });
+  });
 
+  it('keeps the source of an outcome from another process', async () => {
+    const { refresh } = singleFlight({ maxEntries: 100 });
+    const ticket = newTicket();
+    const found = held<CoordinatedOutcome | undefined>();
+    const both = [refresh(ticket, found.lead), refresh(ticket, mustNotLead)];
+    found.finish({ outcome: refreshed, organizationId: '', source: 'fleet' });
+    expect((await Promise.all(both)).map((coordinated) => coordinated?.source)).toEqual(['fleet', 'fleet']);
+  });
+
+  it('is led by a waiting request when the first one left it to another process', async () => {
+    const { refresh } = singleFlight({ maxEntries: 100 });
     const left = newTicket();
-    const nothing = held<Led | undefined>();
+    const nothing = held<CoordinatedOutcome | undefined>();
     const leaving = refresh({ ...left, wait: false }, nothing.lead);
-    const waiting = refresh(left, () => Promise.resolve({ outcome: dead, variant: '', source: 'leader' }));
+    const waiting = refresh(left, () => Promise.resolve({ outcome: dead, organizationId: '', source: 'leader' }));
     nothing.finish(undefined);
     expect(await leaving).toBeUndefined();
     expect(await waiting).toMatchObject({ outcome: dead, source: 'leader' });
   });
 });
 
-describe('what came of a refresh is remembered', () => {
+describe('the outcome of a refresh', () => {
   it.each<[string, Outcome, number, number]>([
-    ['a refusal, for seconds', dead, 60_000, 5],
-    ['new tokens that nobody has come with yet, for a quarter of an hour', refreshed, 60_000, 15 * minute],
-    ['new tokens, for the grace time if that is longer', refreshed, 20 * minute * 1000, 20 * minute],
-  ])('%s', async (_, outcome, graceMs, seconds) => {
+    ['a refusal for five seconds', dead, 60_000, 5],
+    ['new tokens for 15 minutes while no browser has presented them', refreshed, 60_000, 15 * minute],
+    ['new tokens for the grace time if that is longer', refreshed, 20 * minute * 1000, 20 * minute],
+  ])('remembers %s', async (_, outcome, graceMs, seconds) => {
     const ticket = newTicket({ graceMs });
     await coordinator.refresh(ticket, leads(outcome));
     clock.advance(seconds - 1);
@@ -125,7 +147,7 @@ describe('what came of a refresh is remembered', () => {
     expect(await asks(ticket)).toBe(true);
   });
 
-  it('but not a failure that passes: who needs tokens asks again at once', async () => {
+  it('is not remembered when the provider was unavailable', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(away));
     expect(await coordinator.refresh(ticket, leads(refreshed))).toMatchObject({
@@ -134,56 +156,56 @@ describe('what came of a refresh is remembered', () => {
     });
   });
 
-  it('and a refusal only for who asked for the same', async () => {
-    const ticket = newTicket({ variant: 'org_01' });
+  it('answers only its own organization when it is a refusal', async () => {
+    const ticket = newTicket({ organizationId: 'org_01' });
     await coordinator.refresh(ticket, leads(dead));
-    expect(await asks({ ...ticket, variant: 'org_02' })).toBe(true);
+    expect(await asks({ ...ticket, organizationId: 'org_02' })).toBe(true);
     expect(await asks(ticket)).toBe(false);
   });
 
-  it('and not for who comes with the new access token: the refresh token is the same where none is rotated', async () => {
+  it('does not answer a request that already has the new access token', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
     expect(await asks({ ...ticket, accessToken: 'the new one' })).toBe(true);
   });
 
-  it('no longer than the grace time once somebody has come with the successor', async () => {
+  it('is forgotten after the grace time once its successor was presented', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
-    coordinator.claim('of another one');
+    coordinator.releasePredecessor('of another one');
     clock.advance(2 * minute);
     expect(await asks(ticket)).toBe(false);
-    coordinator.claim('of the next one');
+    coordinator.releasePredecessor('of the next one');
     clock.advance(59);
     // Only the first time counts.
-    coordinator.claim('of the next one');
+    coordinator.releasePredecessor('of the next one');
     expect(await asks(ticket)).toBe(false);
     clock.advance(2);
     expect(await asks(ticket)).toBe(true);
   });
 
-  it('no longer for having been claimed late', async () => {
+  it('is not remembered longer when its successor is presented late', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
     clock.advance(15 * minute - 1);
-    coordinator.claim('of the next one');
+    coordinator.releasePredecessor('of the next one');
     clock.advance(2);
     expect(await asks(ticket)).toBe(true);
   });
 
-  it('no longer for being claimed when it is forgotten', async () => {
+  it('stays forgotten when its successor is presented after that', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
     clock.advance(15 * minute + 1);
     expect(await asks(ticket)).toBe(true);
     expect(() => {
-      coordinator.claim('of the next one');
+      coordinator.releasePredecessor('of the next one');
     }).not.toThrow();
     expect(await asks(ticket)).toBe(true);
   });
 
-  it('for as many sessions as it may, the oldest being forgotten first', async () => {
-    coordinator = memoryCoordinator({ maxSessions: 2 });
+  it('is forgotten first when it is the oldest beyond the limit', async () => {
+    coordinator = inProcessCoordinator({ maxEntries: 2 });
     const [first, second, third] = [newTicket(), newTicket(), newTicket()];
     for (const ticket of [first, second, third]) await coordinator.refresh(ticket, leads(refreshed));
     expect(await asks(third)).toBe(false);
@@ -193,7 +215,7 @@ describe('what came of a refresh is remembered', () => {
 });
 
 describe('the successor of a refresh token', () => {
-  it('is known for as long as its refresh is remembered', async () => {
+  it('is known for as long as its outcome is remembered', async () => {
     const ticket = newTicket();
     expect(coordinator.successorOf(ticket.key)).toBeUndefined();
     await coordinator.refresh(ticket, leads(refreshed));
@@ -204,7 +226,7 @@ describe('the successor of a refresh token', () => {
     expect(coordinator.successorOf(ticket.key)).toBeUndefined();
   });
 
-  it.each([dead, away])('is none after %j', async (outcome) => {
+  it.each([dead, away])('is not known after %j', async (outcome) => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(outcome));
     expect(coordinator.successorOf(ticket.key)).toBeUndefined();
@@ -212,7 +234,7 @@ describe('the successor of a refresh token', () => {
 });
 
 describe('a refresh ahead of expiry', () => {
-  it('that has failed is tried again after seconds, unless the token is needed before', async () => {
+  it('that failed is tried again after five seconds, or at once for an expired token', async () => {
     const ahead = newTicket({ wait: false });
     expect(await asks(ahead)).toBe(true);
     expect(await coordinator.refresh(ahead, mustNotLead)).toBeUndefined();
@@ -222,31 +244,5 @@ describe('a refresh ahead of expiry', () => {
     clock.advance(2);
     expect(await asks(ahead)).toBe(true);
     expect(await asks({ ...ahead, wait: true })).toBe(true);
-  });
-});
-
-describe('sessions that have ended', () => {
-  it('are known by any of their names, for an hour', async () => {
-    const names = ['of its refresh token', 'of the session'];
-    expect([coordinator.anyEnded?.(), coordinator.hasEnded(names)]).toEqual([false, false]);
-    await coordinator.end(names);
-    expect(coordinator.anyEnded?.()).toBe(true);
-    for (const name of names) expect(coordinator.hasEnded(['of another', name])).toBe(true);
-    expect([coordinator.hasEnded(['of another']), coordinator.hasEnded([])]).toEqual([false, false]);
-    clock.advance(60 * minute - 1);
-    expect(coordinator.hasEnded(names)).toBe(true);
-    clock.advance(2);
-    expect(coordinator.hasEnded(names)).toBe(false);
-  });
-
-  it('are known to this coordinator alone', async () => {
-    await memoryCoordinator().end(['of the session']);
-    expect(coordinator.hasEnded(['of the session'])).toBe(false);
-  });
-
-  it('are forgotten, the oldest first, when there are more than it may remember', async () => {
-    coordinator = memoryCoordinator({ maxSessions: 2 });
-    await coordinator.end(['first', 'second', 'third']);
-    expect(['first', 'second', 'third'].map((name) => coordinator.hasEnded([name]))).toEqual([false, true, true]);
   });
 });

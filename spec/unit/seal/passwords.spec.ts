@@ -26,7 +26,9 @@ describe('a password', () => {
     ['an empty string', ''],
     ['31 characters', 'a'.repeat(31)],
     ['a number', 10 ** 40],
-    ['a list', [long('a')]],
+    ['an empty list', []],
+    ['a list with one that is too short', [long('a'), 'short']],
+    ['a list with one that is missing', [long('a'), undefined]],
     ['bytes', Buffer.alloc(32)],
     ['an empty map', {}],
     ['a Map', new Map([[1, long('a')]])],
@@ -73,8 +75,9 @@ describe('a password', () => {
     );
   });
 
-  it('is told by its length, and by its id in a map', () => {
+  it('is described by its length, and by its id in a map or place in a list', () => {
     expect(passwordCheck('a'.repeat(31))).toMatch(/\b31\b/);
+    expect(passwordCheck([long('a'), 'b'.repeat(30)])).toMatch(/\b30\b.*\b1\b/);
     expect(passwordCheck({ 1: long('a'), 4: 'b'.repeat(30) })).toMatch(/\b30\b.*\b4\b/);
   });
 });
@@ -84,19 +87,25 @@ describe('reading passwords', () => {
     expect(readPasswords(long('a'))).toEqual({
       sealingId: '1',
       sealing: long('a'),
-      byId: new Map([['1', long('a')]]),
+      newestFirst: [{ id: '1', password: long('a') }],
     });
   });
 
   it('seals with the highest number, not with the last in line', () => {
-    const { sealingId, sealing, byId } = readPasswords({ 10: long('j'), 9: long('i'), 2: long('b') });
+    const { sealingId, sealing, newestFirst } = readPasswords({ 10: long('j'), 9: long('i'), 2: long('b') });
     expect([sealingId, sealing]).toEqual(['10', long('j')]);
-    expect([...byId.keys()].sort()).toEqual(['10', '2', '9']);
+    expect(newestFirst.map(({ id }) => id)).toEqual(['10', '9', '2']);
   });
 
-  it('knows no id but those of the map', () => {
-    const { byId } = readPasswords({ 1: long('a') });
-    for (const id of ['constructor', '__proto__', 'toString', '01', '']) expect(byId.get(id)).toBeUndefined();
+  it('seals with the first of a list, under the id that a lone password has', () => {
+    expect(readPasswords([long('b'), long('a')])).toEqual({
+      sealingId: '1',
+      sealing: long('b'),
+      newestFirst: [
+        { id: '1', password: long('b') },
+        { id: '1', password: long('a') },
+      ],
+    });
   });
 
   it('is done once: what becomes of the map afterwards changes nothing', () => {

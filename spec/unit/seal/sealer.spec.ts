@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import { aesGcmSealer, ironSealer, type Sealer } from 'express-sealed-session';
+import { rubySealer, ironSealer, type Sealer } from 'express-sealed-session';
 
 import { readPasswords } from '../../../lib/seal/passwords.js';
 import { open, sealing } from '../../../lib/seal/sealer.js';
 
-const sealers = [ironSealer(), aesGcmSealer()];
+const sealers = [ironSealer(), rubySealer()];
 const [one, other] = ['one password of 32 characters!!!', 'another password of 32 characters'];
 const passwords = readPasswords(one);
 
@@ -33,7 +33,7 @@ describe('the name of a set-up', () => {
     expect(named(ironSealer(), one)).toBe(named(ironSealer(), { 1: one }));
     const setUps = [
       named(ironSealer(), one),
-      named(aesGcmSealer(), one),
+      named(rubySealer(), one),
       named(ironSealer(), other),
       named(ironSealer(), { 2: one }),
     ];

@@ -1,9 +1,13 @@
-import { describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 
 import { type VerifiedSession, verifiedSessions } from '../../../lib/session/verified-sessions.js';
 
-const session = (accessToken: string) => ({ payload: { accessToken } }) as VerifiedSession;
-const [one, other] = [session('one'), session('other')];
+const session = (accessToken: string) => ({ payload: { accessToken }, predecessorReleased: false }) as VerifiedSession;
+let one = session('one');
+let other = session('other');
+beforeEach(() => {
+  [one, other] = [session('one'), session('other')];
+});
 const seal = (text: string) => `Fe26.2*${text}*${'x'.repeat(43)}~2`;
 
 describe('verified sessions', () => {
@@ -18,9 +22,9 @@ describe('verified sessions', () => {
 
   it('are known from the second time on where it came from elsewhere', () => {
     const verified = verifiedSessions(10);
-    expect(verified.setIfSeen(seal('one'), one)).toBe(false);
+    expect(verified.noteVisit(seal('one'), one)).toBe(false);
     expect(verified.get(seal('one'))).toBeUndefined();
-    expect(verified.setIfSeen(seal('one'), one)).toBe(true);
+    expect(verified.noteVisit(seal('one'), one)).toBe(true);
     expect(verified.get(seal('one'))).toBe(one);
   });
 
@@ -63,8 +67,28 @@ describe('verified sessions', () => {
     const seals = ['a', 'b', 'c'].map((text) => seal('one') + text);
     for (const each of seals.slice(0, 2)) verified.set(each, one);
     verified.get(seals[0]!);
-    verified.setIfSeen(seals[2]!, other);
+    verified.noteVisit(seals[2]!, other);
     expect(seals.map((each) => verified.get(each))).toEqual([one, undefined, undefined]);
-    expect(verified.setIfSeen(seals[2]!, other)).toBe(true);
+    expect(verified.noteVisit(seals[2]!, other)).toBe(true);
+  });
+
+  it.each([true, false])('let a predecessor be released once, when its seal comes back (kept: %s)', (keepsSessions) => {
+    const verified = verifiedSessions(10, { keepsSessions });
+    const visits = () => verified.noteVisit(seal('one'), session('one'));
+    expect([visits(), visits(), visits(), visits()]).toEqual([false, true, false, false]);
+  });
+
+  it.each([true, false])('take the first visit with a seal made here for its return (kept: %s)', (keepsSessions) => {
+    const verified = verifiedSessions(10, { keepsSessions });
+    verified.set(seal('one'), one);
+    const visits = () => verified.noteVisit(seal('one'), session('one'));
+    expect([visits(), visits()]).toEqual([true, false]);
+  });
+
+  it('are not kept where the cache is off', () => {
+    const verified = verifiedSessions(10, { keepsSessions: false });
+    verified.set(seal('one'), one);
+    for (let time = 0; time < 3; time += 1) verified.noteVisit(seal('one'), one);
+    expect(verified.get(seal('one'))).toBeUndefined();
   });
 });

@@ -9,7 +9,7 @@ import {
   readRetryAfter,
   systemErrorCode,
 } from '../../../lib/wire/failure.js';
-import { isRetryable, type Reason } from '../../../lib/session/payload.js';
+import { isRetryable, type Reason } from '../../../lib/session/reasons.js';
 import { runs } from '../../support/fuzz.js';
 
 const coded = (code: unknown, cause?: unknown) => Object.assign(new Error('for people', { cause }), { code });

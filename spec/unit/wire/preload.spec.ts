@@ -14,7 +14,7 @@ describe('an HTTP client that cannot be loaded', () => {
   it.each([true, false])('is reported as it is by send(), not as an answer (mayRepeat: %s)', async (mayRepeat) => {
     const { send } = await import('../../../lib/wire/token-endpoint.js');
     const request = { url: 'http://127.0.0.1:9', headers: {}, body: '' };
-    await expect(send(request, { budgetMs: 1_000, mayRepeat })).rejects.toBe(missing);
+    await expect(send(request, { timeoutMs: 1_000, mayRepeat })).rejects.toBe(missing);
   });
 
   it('is reported by preload()', async () => {

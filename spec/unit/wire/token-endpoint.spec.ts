@@ -20,8 +20,8 @@ async function serve(handler: RequestListener) {
   });
   server = listening;
   return {
-    ask: (mayRepeat: boolean, budgetMs = 20_000): Promise<Answer> =>
-      send({ url: listening.url, headers: {}, body: 'grant_type=refresh_token' }, { budgetMs, mayRepeat }),
+    ask: (mayRepeat: boolean, timeoutMs = 20_000): Promise<Answer> =>
+      send({ url: listening.url, headers: {}, body: 'grant_type=refresh_token' }, { timeoutMs, mayRepeat }),
     get requests() {
       return requests;
     },
@@ -37,7 +37,7 @@ describe.each([true, false])('a connection that fails (mayRepeat: %s)', (mayRepe
   it('is reported with the code of the system when it is refused', async () => {
     const { url, close } = await listen(() => undefined);
     await close();
-    const answer = await send({ url, headers: {}, body: '' }, { budgetMs: 5_000, mayRepeat });
+    const answer = await send({ url, headers: {}, body: '' }, { timeoutMs: 5_000, mayRepeat });
     expect(answer).toEqual({ kind: 'unanswered', reason: 'network_error', error: 'ECONNREFUSED' });
   });
 
@@ -56,7 +56,7 @@ describe.each([true, false])('a connection that fails (mayRepeat: %s)', (mayRepe
   });
 
   it('has no code when the URL is wrong', async () => {
-    const answer = await send({ url: '/token', headers: {}, body: '' }, { budgetMs: 1_000, mayRepeat });
+    const answer = await send({ url: '/token', headers: {}, body: '' }, { timeoutMs: 1_000, mayRepeat });
     expect(answer).toEqual({ kind: 'unanswered', reason: 'provider_misconfigured', error: undefined });
   });
 });
@@ -85,6 +85,14 @@ describe.each([true, false])('an answer larger than 1 MiB (mayRepeat: %s)', (may
   });
 });
 
+describe('a request that is not answered', () => {
+  it('has the code of a refused connection', async () => {
+    const { ask } = await serve(answerWith(200, {}));
+    await server?.close();
+    expect(await ask(false)).toEqual({ kind: 'unanswered', reason: 'network_error', error: 'ECONNREFUSED' });
+  });
+});
+
 describe('Retry-After', () => {
   // A request waits for two seconds at most. A longer wait is left to the visitor's next request.
   const late = 'Fri, 01 Jan 2100 00:00:00 GMT';
@@ -100,10 +108,10 @@ describe('Retry-After', () => {
     ['1', 429, 1_100, 1],
   ])(
     '%s with %i is returned when it does not fit into the remaining %i ms',
-    async (header, status, budgetMs, seconds) => {
+    async (header, status, timeoutMs, seconds) => {
       for (const mayRepeat of [true, false]) {
         const endpoint = await serve(answerWith(status, { 'Retry-After': header }));
-        expect(await endpoint.ask(mayRepeat, budgetMs)).toEqual({
+        expect(await endpoint.ask(mayRepeat, timeoutMs)).toEqual({
           kind: 'answered',
           status,
           body: {},

@@ -1,0 +1,16 @@
+import { inProcessCoordinator } from '../refresh/single-flight.js';
+import { createFleet, type Fleet, maxEntries } from './fleet.js';
+import { memoryLedger } from './memory-ledger.js';
+
+/** A fleet of one process. */
+export function createProcessFleet(): Fleet {
+  return createFleet('process', {
+    coordinator: inProcessCoordinator({ maxEntries }),
+    ledger: memoryLedger({ maxEntries }),
+    // There is no other process that could become unreachable.
+    onChange: () => undefined,
+  });
+}
+
+/** Shared by every middleware of the process: two fleets would present the same refresh token twice. */
+export const processFleet = createProcessFleet();

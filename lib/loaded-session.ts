@@ -1,0 +1,120 @@
+import { SessionConfigError } from './errors.js';
+import { type Lifecycle, reasonOf } from './lifecycle.js';
+import { type Password, passwordCheck } from './seal/passwords.js';
+import type { SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
+import { profileOf, type SessionProfile } from './session/profile.js';
+import { type NotAuthenticated, notAuthenticated, type Reason } from './session/reasons.js';
+import type { TokenCheck } from './token/access-token.js';
+
+/** Somebody is signed in. */
+export interface Authenticated<U extends User = SessionUser> extends SessionProfile<U> {
+  readonly authenticated: true;
+  /** For calling APIs. */
+  readonly accessToken: string;
+  readonly expiresAt: Date;
+}
+
+/** What became of `authenticate()`. */
+export type AuthenticateResult<U extends User = SessionUser> = Authenticated<U> | NotAuthenticated;
+
+/**
+ * What became of `refresh()`. With a `sealedSession`, the tokens were refreshed and must be stored, though the new one
+ * could not be verified.
+ */
+export type RefreshSessionResult<U extends User = SessionUser> =
+  (Authenticated<U> & { readonly sealedSession: string }) | (NotAuthenticated & { readonly sealedSession?: string });
+
+/** One sealed session, without HTTP. */
+export interface LoadedSession<U extends User = SessionUser> {
+  /** The seal as it is now: after a successful refresh, the new one. */
+  readonly sealed: string | undefined;
+  /** Who this is, by the access token alone: nothing is refreshed. */
+  authenticate(): Promise<AuthenticateResult<U>>;
+  /**
+   * Runs the refresh grant and seals the new tokens, under `password` if one is given (rotation). What the seal or the
+   * provider can do is a value; nothing changes unless the provider's answer is whole.
+   *
+   * @throws {SessionConfigError} when `password` cannot be one
+   */
+  refresh(options?: {
+    organizationId?: string | undefined;
+    password?: Password | undefined;
+  }): Promise<RefreshSessionResult<U>>;
+  /** Where a browser ends the session at the provider, also with an expired access token. */
+  logoutUrl(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
+}
+
+/** The sessions of an app, without HTTP. */
+export interface SessionManager<U extends User = SessionUser> {
+  /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
+  load(sealed: string | undefined): LoadedSession<U>;
+  /**
+   * Seals the tokens of an authentication response.
+   *
+   * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID` when they make no session
+   */
+  seal(tokens: TokenSet): Promise<string>;
+}
+
+/** The operations of a session manager, on one life. */
+export function managerOf(life: Lifecycle): SessionManager {
+  return {
+    load: (sealed) => loadSession(life, sealed),
+    seal: async (tokens) => life.seal(await life.establish(tokens)),
+  };
+}
+
+function loadSession(life: Lifecycle, given: string | undefined): LoadedSession {
+  const opened = given ? life.openNewest([given]) : undefined;
+  let current = { payload: opened?.payload, sealed: given };
+
+  const unusable = () => notAuthenticated(given ? 'invalid_session_cookie' : 'no_session_cookie_provided');
+
+  /** Who a payload is, by the verdict on its token. What is wrong is reported, as the middleware does. */
+  function judged(payload: SessionPayload, check: TokenCheck): AuthenticateResult {
+    if (check.verdict === 'valid') {
+      const { accessToken } = payload;
+      const { claims, expiresAtMs } = check;
+      const profile = profileOf(payload, claims) as SessionProfile<SessionUser>;
+      return { authenticated: true, ...profile, accessToken, expiresAt: new Date(expiresAtMs) };
+    }
+    // An expired token is no news here: nothing was refreshed.
+    if (check.verdict !== 'expired') life.reportRejected(payload, check);
+    return notAuthenticated(reasonOf(check));
+  }
+
+  return {
+    get sealed() {
+      return current.sealed;
+    },
+
+    async authenticate() {
+      const { payload } = current;
+      if (!payload) return unusable();
+      const over = life.whyOver(payload);
+      return over === undefined ? judged(payload, await life.check(payload)) : notAuthenticated(over);
+    },
+
+    async refresh({ organizationId, password } = {}) {
+      const message = password === undefined ? undefined : passwordCheck(password);
+      if (message !== undefined) throw new SessionConfigError([{ path: 'refresh.password', message }]);
+      const { payload } = current;
+      if (!payload) return unusable();
+      const { refreshToken } = payload;
+      if (refreshToken === undefined) return notAuthenticated('invalid_session_cookie');
+      const outcome = await life.refresh({ ...payload, refreshToken }, { organizationId, password });
+      if (outcome.kind !== 'refreshed') {
+        const reason: Reason = outcome.kind === 'elsewhere' ? 'server_error' : outcome.reason;
+        return notAuthenticated(reason);
+      }
+      // The old token is spent: from here on there is only the new seal, whatever the check below says.
+      current = { payload: outcome.payload, sealed: outcome.sealed };
+      life.reportRefreshed(outcome);
+      const check = await life.check(outcome.payload, { fresh: true });
+      if (check.verdict === 'expired') life.reportRejected(outcome.payload, check);
+      return { ...judged(outcome.payload, check), sealedSession: outcome.sealed };
+    },
+
+    logoutUrl: ({ returnTo } = {}) => life.logoutUrl(current.payload, returnTo),
+  };
+}

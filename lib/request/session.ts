@@ -1,0 +1,68 @@
+import type { SessionData, SessionUser, TokenSet, User } from '../session/payload.js';
+import type { SessionProfile } from '../session/profile.js';
+import type { NotAuthenticated, Reason } from '../session/reasons.js';
+
+/** What became of `session.refresh()`. A refusal leaves the session as it was. */
+export type RefreshResult =
+  { readonly refreshed: true } | { readonly refreshed: false; readonly reason: Reason; readonly retryable: boolean };
+
+/** What can be done with any session. Each writes the cookie, so each must come before the response's headers. */
+export interface SessionActions {
+  /**
+   * Runs the refresh grant now, to pick up changed claims or, with `organizationId`, to switch the organization. The
+   * session object then shows the new state.
+   *
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, before a token is spent
+   * @example
+   * const result = await req.session.refresh({ organizationId: 'org_02' });
+   * if (!result.refreshed) res.status(result.retryable ? 503 : 403).end();
+   */
+  refresh(options?: { organizationId?: string | undefined }): Promise<RefreshResult>;
+  /**
+   * Establishes a session from the token response of any flow, replacing the one before.
+   *
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`; `ERR_SESSION_TOKENS_INVALID` when the tokens make no session
+   * @example
+   * await req.session.signIn(await workos.userManagement.authenticateWithPassword({ ... }));
+   */
+  signIn(tokens: TokenSet): Promise<void>;
+  /**
+   * Ends the session here and clears the cookie, also when the access token has expired.
+   *
+   * @returns where to send the browser to end its session at the provider, which then sends it to `returnTo`;
+   *   undefined when the provider has no such place or cannot be asked
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`
+   * @example
+   * res.redirect((await req.session.signOut({ returnTo: 'https://app.example.com/' })) ?? '/');
+   */
+  signOut(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
+}
+
+/** A signed-in visitor. Its fields are read-only, except `data`. */
+export interface SignedInSession<U extends User = SessionUser> extends SessionProfile<U>, SessionActions {
+  readonly authenticated: true;
+  /** For calling APIs. It is in no JSON and no log of the session. */
+  readonly accessToken: string;
+  readonly expiresAt: Date;
+  /** Whether this request refreshed the session. */
+  readonly refreshed: boolean;
+  /** Whether the claims are past their expiry and serve only because the provider cannot be asked (`whenUnavailable`). */
+  readonly stale: boolean;
+  /** The app's own values, sealed beside the tokens. Change it, then `await session.save()`. */
+  data: SessionData;
+  /**
+   * Writes `data` into the cookie.
+   *
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, `ERR_SESSION_COOKIE_TOO_LARGE`
+   * @example
+   * req.session.data.theme = 'dark';
+   * await req.session.save();
+   */
+  save(): Promise<void>;
+}
+
+/** A visitor who is not signed in, with the reason. */
+export type SignedOutSession = NotAuthenticated & SessionActions & { readonly user: null };
+
+/** The session of a request. `authenticated` tells the two apart. */
+export type Session<U extends User = SessionUser> = SignedInSession<U> | SignedOutSession;

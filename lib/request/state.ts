@@ -1,0 +1,43 @@
+import type { SessionPayload } from '../session/payload.js';
+import type { SessionProfile } from '../session/profile.js';
+import type { Reason, RetryableReason } from '../session/reasons.js';
+import type { VerifiedSession } from '../session/verified-sessions.js';
+
+/** What a request knows of its session. */
+export type SessionState = SignedIn | SignedOut;
+
+export interface SignedIn {
+  readonly signedIn: true;
+  readonly payload: SessionPayload;
+  readonly profile: SessionProfile;
+  readonly expiresAtMs: number;
+  readonly refreshed: boolean;
+  readonly stale: boolean;
+}
+
+export interface SignedOut {
+  readonly signedIn: false;
+  readonly reason: Reason;
+  /** When to come back, where the reason is retryable and the provider has said so. */
+  readonly retryAfterSeconds?: number | undefined;
+  /** What the seal held, where it could be opened: enough to sign out properly. */
+  readonly payload?: SessionPayload | undefined;
+}
+
+export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, refreshed = false): SignedIn {
+  return { signedIn: true, payload, profile, expiresAtMs, refreshed, stale: false };
+}
+
+/** Not signed in. The payload is that of a seal that could be opened. */
+export function signedOut(reason: Reason, payload?: SessionPayload): SignedOut {
+  return { signedIn: false, reason, payload };
+}
+
+/** It cannot be known now whether the session is good. */
+export function undecided(
+  reason: RetryableReason,
+  retryAfterSeconds: number | undefined,
+  payload: SessionPayload,
+): SignedOut {
+  return { signedIn: false, reason, retryAfterSeconds, payload };
+}

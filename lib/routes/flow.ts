@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import cookieParser from 'cookie-parser';
+
+import { type CarrierSettings, keepCookies } from '../http/carrier.js';
+import { clearCookie, type CookieSettings, type SetCookie, setCookie } from '../http/cookies.js';
+import { isRecord } from '../json.js';
+import type { SealSettings } from '../options/config.js';
+import type { SignInRequest } from '../provider/provider.js';
+import { open } from '../seal/sealer.js';
+
+/** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
+export interface Flow extends Pick<SignInRequest, 'state' | 'nonce' | 'codeVerifier'> {
+  readonly returnTo: string;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
+}
+
+/** How long a visitor may take to sign in at the provider. Seconds. */
+export const flowSeconds = 600;
+
+// A browser that begins to sign in again and again would in the end send more cookies than a server takes.
+const maxFlows = 5;
+
+/** The cookies of sign-ins under way. */
+export interface Flows {
+  /** Writes a flow, and removes abandoned ones once there are too many. */
+  readonly write: (req: IncomingMessage, res: ServerResponse, flow: Flow) => Promise<void>;
+  /** The flow that began with this `state` in this browser, if it is still good. */
+  readonly read: (req: IncomingMessage, res: ServerResponse, state: string) => Promise<Flow | undefined>;
+  readonly forget: (res: ServerResponse, state: string) => void;
+}
+
+export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: SealSettings): Flows {
+  const { cookie } = carrier;
+  const [sealer] = sealers;
+  const readCookies = cookieParser();
+  const prefix = `${cookie.name}-flow-`;
+
+  /** One cookie for each sign-in under way, so that two tabs do not get into each other's way. */
+  function settingsOf(state: string): CookieSettings {
+    const id = createHash('sha256').update(state).digest('hex').slice(0, 8);
+    return {
+      ...cookie,
+      name: `${prefix}${id}`,
+      // The provider sends the browser back from another site, to which a Strict cookie is not sent.
+      sameSite: cookie.sameSite === 'none' ? 'none' : 'lax',
+      maxAge: flowSeconds,
+    };
+  }
+
+  /** Removals for the cookies of sign-ins that were not finished. */
+  function abandoned({ headers }: IncomingMessage): SetCookie[] {
+    const names = (headers.cookie ?? '').split(';').map((pair) => pair.split('=', 1)[0]?.trim() ?? '');
+    const flows = new Set(
+      names.filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length))),
+    );
+    return flows.size < maxFlows ? [] : [...flows].map((name) => ({ name, header: clearCookie({ ...cookie, name }) }));
+  }
+
+  return {
+    write: async (req, res, flow) => {
+      const settings = settingsOf(flow.state);
+      const sealed = (await sealer?.seal(flow, passwords)) ?? '';
+      keepCookies(res, carrier, 'flow', [
+        { name: settings.name, header: setCookie(encodeURIComponent(sealed), settings) },
+        ...abandoned(req),
+      ]);
+    },
+
+    read: async (req, res, state) => {
+      await new Promise<void>((resolve) => {
+        readCookies(req as never, res as never, () => {
+          resolve();
+        });
+      });
+      const sealed = (req as { cookies?: Record<string, unknown> }).cookies?.[settingsOf(state).name];
+      if (typeof sealed !== 'string') return undefined;
+      const opened = open(sealed, sealers, passwords, Date.now());
+      if (!opened.ok || !isFlow(opened.value)) return undefined;
+      const flow = opened.value;
+      return flow.state === state && Date.now() < flow.until ? flow : undefined;
+    },
+
+    forget: (res, state) => {
+      const settings = settingsOf(state);
+      keepCookies(res, carrier, 'flow', [{ name: settings.name, header: clearCookie(settings) }]);
+    },
+  };
+}
+
+function isFlow(value: unknown): value is Flow {
+  return (
+    isRecord(value) &&
+    typeof value.until === 'number' &&
+    ['state', 'nonce', 'codeVerifier', 'returnTo'].every(
+      (field) => typeof value[field] === 'string' && value[field] !== '',
+    )
+  );
+}

@@ -1,0 +1,139 @@
+import type { IncomingMessage } from 'node:http';
+
+import { refuseRequest } from './checks.js';
+import { httpCarrier } from './http/carrier.js';
+import type { Middleware } from './http/middleware.js';
+import { createLifecycle } from './lifecycle.js';
+import { managerOf, type SessionManager } from './loaded-session.js';
+import { resolveOptions } from './options/config.js';
+import type { GuardOptions, Rule, SessionOptions } from './options/session-options.js';
+import { sessionActions } from './request/actions.js';
+import { sessionOf } from './request/attached.js';
+import { guard, judgeBy } from './request/guard.js';
+import { sealPlacer } from './request/put-seal.js';
+import type { Session, SignedInSession } from './request/session.js';
+import type { Mount, RequestSession } from './request/session-object.js';
+import { visitMiddleware } from './request/visit.js';
+import { sessionRoutes } from './routes/routes.js';
+import type { SessionUser, User } from './session/payload.js';
+
+/** The sessions of an app: a middleware, with everything else on it. It is the only place where the options live. */
+export interface Sessions<U extends User = SessionUser> extends Middleware, SessionManager<U> {
+  /**
+   * `/login`, `/callback` and `/logout`: the authorization code flow with PKCE, state and nonce. To be mounted after the
+   * middleware, and before a parser of bodies.
+   *
+   * @throws {SessionConfigError} without a `baseUrl`
+   * @example
+   * app.use(sessions, sessions.routes());
+   */
+  routes(): Middleware;
+  /**
+   * A guard. Signed in and within the rule, the route runs. A visitor who opens a page without being signed in goes to
+   * sign in, where the routes are in use; all others get 401. Outside the rule: 403. Not known now: 503 with `Retry-After`.
+   *
+   * @throws {SessionConfigError} when the rule cannot be one
+   * @example
+   * app.get('/invoices', sessions.require({ permissions: 'billing:read' }), listInvoices);
+   */
+  require(rule?: Rule, options?: GuardOptions): Middleware;
+  /**
+   * The session of these sessions on a request, and of no others.
+   *
+   * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING` when the middleware has not run for this request
+   * @example
+   * const session = sessions.get(req);
+   * if (session.authenticated) console.log(session.user.id);
+   */
+  get(req: IncomingMessage): Session<U>;
+  /**
+   * The same, where a visitor must be signed in.
+   *
+   * @throws {SessionRequiredError | SessionUnavailableError} as the guard does
+   * @example
+   * app.get('/account', sessions.require(), (req, res) => res.send(sessions.signedIn(req).user.id));
+   */
+  signedIn(req: IncomingMessage): SignedInSession<U>;
+  /**
+   * Whether a request may pass, for GraphQL contexts and guards of other frameworks. It writes nothing and redirects
+   * nowhere.
+   *
+   * @returns the signed-in session; rejects with the guard's error
+   * @example
+   * const session = await sessions.authorize(req, { roles: 'admin' });
+   */
+  authorize(req: IncomingMessage, rule?: Rule): Promise<SignedInSession<U>>;
+}
+
+/**
+ * The sessions of an app. What is returned is the middleware: the session cookie is unsealed, its access token checked,
+ * an expired one refreshed, and the new cookie put on the response, all before the next handler runs.
+ *
+ * @throws {SessionConfigError} with everything that is wrong with the options
+ * @example
+ * const sessions = withSession({
+ *   provider: workos({ clientId: process.env.WORKOS_CLIENT_ID, apiKey: process.env.WORKOS_API_KEY }),
+ *   password: process.env.SESSION_PASSWORD,
+ *   baseUrl: 'https://app.example.com',
+ * });
+ * app.use(sessions, sessions.routes());
+ * app.get('/account', sessions.require(), handler);
+ */
+export function withSession<U extends User = SessionUser>(options: SessionOptions<U>): Sessions<U> {
+  const config = resolveOptions(options, 'withSession');
+  const life = createLifecycle(config.life);
+  const carrier = httpCarrier(config.carrier);
+  const seals = sealPlacer(life, carrier);
+  const { property, required } = config.mount;
+  const mount: Mount = {
+    property,
+    audience: `${config.life.provider.id} ${config.carrier.cookie.name}`,
+    actions: sessionActions(life, carrier, seals),
+    signInPath: undefined,
+  };
+  const find = (req: IncomingMessage) => sessionOf(req, mount);
+  const judgeSignedIn = judgeBy({});
+
+  const middleware = visitMiddleware({
+    life,
+    carrier,
+    seals,
+    mount,
+    settings: config.visit,
+    guard: required && guard(find, required),
+  });
+
+  const members: Omit<Sessions, keyof SessionManager> = {
+    routes: (...given: unknown[]) => {
+      refuseRequest(given[0], 'sessions.routes', '');
+      return sessionRoutes({
+        life,
+        mount,
+        find,
+        carrier: config.carrier,
+        seals: config.life.seals,
+        settings: config.routes,
+        provider: config.life.provider,
+        timeoutMs: config.life.refresh.timeoutMs,
+      });
+    },
+    require: (rule, guardOptions) => {
+      refuseRequest(rule, 'sessions.require', '');
+      return guard(find, rule, guardOptions);
+    },
+    get: (req) => find(req) as unknown as Session,
+    signedIn: (req) => allowed(find(req), judgeSignedIn),
+    authorize: (req, rule) =>
+      new Promise((resolve) => {
+        resolve(allowed(find(req), rule === undefined ? judgeSignedIn : judgeBy(rule)));
+      }),
+  };
+  return Object.freeze(Object.assign(middleware, members, managerOf(life))) as unknown as Sessions<U>;
+}
+
+/** The session, if it may pass. */
+function allowed(session: RequestSession, judge: ReturnType<typeof judgeBy>): SignedInSession {
+  const error = judge(session);
+  if (error) throw error;
+  return session as unknown as SignedInSession;
+}
