@@ -12,6 +12,8 @@ export type Misconfiguration =
   | 'issuer'
   /** The access tokens are for another audience or client than the options ask for. */
   | 'audience'
+  /** Seals of another provider come under this cookie name: give each provider a `cookie.name` of its own. */
+  | 'other_provider'
   /** The provider object gives no usable rules for its access tokens. */
   | 'provider'
   /** The session does not fit into cookies. */

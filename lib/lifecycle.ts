@@ -5,7 +5,7 @@ import { endingKeys } from './fleet/ledger.js';
 import { deepFreeze } from './json.js';
 import type { LifeSettings } from './options/config.js';
 import type { Refreshed } from './refresh/coordinator.js';
-import { type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
+import { isOtherUser, type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
 import { tokenKey } from './refresh/token-key.js';
 import type { Password } from './seal/passwords.js';
 import { open as openSeal } from './seal/sealer.js';
@@ -15,7 +15,7 @@ import { profileOf, sessionIdOf } from './session/profile.js';
 import type { Reason, SealProblem } from './session/reasons.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
-import { checkAccessToken, issuedAtMs, type TokenCheck, withExpiry } from './token/access-token.js';
+import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck, withExpiry } from './token/access-token.js';
 import { preload, send } from './wire/token-endpoint.js';
 
 type Valid = Extract<TokenCheck, { verdict: 'valid' }>;
@@ -44,9 +44,10 @@ const notesPerIdleTime = 10;
 
 /** Makes the life of sessions from the options that it reads. */
 export function createLifecycle(settings: LifeSettings) {
-  const { provider, seals, fleet, refresh: refreshSettings, lifetimes, memory, emit } = settings;
+  const { provider, seals, binding, fleet, refresh: refreshSettings, lifetimes, memory, emit } = settings;
   const { coordinator, ledger } = fleet;
   const sealing = seals.sealingUnder();
+  const limitsIdleTime = lifetimes.idleMs < Infinity;
   let isPreloaded = false;
 
   // Open.
@@ -57,6 +58,7 @@ export function createLifecycle(settings: LifeSettings) {
     if (!opened.ok) return opened.problem;
     const payload = readPayload(opened.value, provider.sealsUserInCamelCase);
     if (!payload) return 'bad_shape';
+    if (payload.boundTo !== undefined && payload.boundTo !== binding) return 'other_provider';
     if (opened.passwordIndex > 0) emit('oldPasswordUsed', { index: opened.passwordIndex });
     return deepFreeze(payload);
   }
@@ -70,24 +72,30 @@ export function createLifecycle(settings: LifeSettings) {
   }
 
   /**
-   * Of the seals that open, the one with the newest token: a browser may send several cookies of one name. Where none
-   * opens, that is reported.
+   * Of the seals that open, the one that was made last: a browser may send several cookies of one name. Where none opens,
+   * that is reported.
    */
   function openNewest(brought: readonly string[]): OpenedSeal | undefined {
     const problems: SealProblem[] = [];
-    let newest: (OpenedSeal & { readonly issuedAt: number }) | undefined;
+    let newest: (OpenedSeal & { readonly madeAtMs: number }) | undefined;
     for (const sealed of brought.slice(0, maxSeals)) {
       const payload = open(sealed);
       if (typeof payload === 'string') {
         problems.push(payload);
         continue;
       }
-      const issuedAt = brought.length === 1 ? 0 : issuedAtMs(payload.accessToken);
-      if (!newest || issuedAt > newest.issuedAt) newest = { sealed, payload, issuedAt };
+      // Other writers do not say when they sealed. Their token was issued shortly before.
+      const madeAtMs = brought.length === 1 ? 0 : (payload.sealedAt ?? issuedAtMs(payload.accessToken));
+      if (!newest || madeAtMs > newest.madeAtMs) newest = { sealed, payload, madeAtMs };
     }
     if (newest) preloadOnce();
-    else emit('rejected', { reason: 'invalid_session_cookie', detail: problems[0] ?? '' });
+    else reportUnopened(problems);
     return newest;
+  }
+
+  /** Whether one of these seals is a session of another provider. */
+  function isOtherProviders(brought: readonly string[]): boolean {
+    return brought.slice(0, maxSeals).some((sealed) => open(sealed) === 'other_provider');
   }
 
   // Refuse.
@@ -159,11 +167,19 @@ export function createLifecycle(settings: LifeSettings) {
       profile: deepFreeze(profileOf(payload, claims)),
       expiresAtMs,
       refreshFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - aheadMs,
-      noteUseFromMs:
-        payload.usedAt === undefined ? Infinity : payload.usedAt * 1000 + lifetimes.idleMs / notesPerIdleTime,
+      noteUseFromMs: noteUseFromMs(payload),
       verifiedUntilMs: Math.min(expiresAtMs, nowMs + memory.maxMs, endsAtMs(payload, lifetimes)),
       predecessorReleased: false,
     };
+  }
+
+  /**
+   * From when on a visit is noted. A session of other options, which limit no idle time, has no time of its last use:
+   * the limit begins with the first visit here.
+   */
+  function noteUseFromMs({ usedAt }: SessionPayload): number {
+    if (!limitsIdleTime) return Infinity;
+    return usedAt === undefined ? 0 : usedAt * 1000 + lifetimes.idleMs / notesPerIdleTime;
   }
 
   /** Remembers a session by the seal that is on its way to the browser. */
@@ -242,13 +258,22 @@ export function createLifecycle(settings: LifeSettings) {
     });
   }
 
+  /**
+   * Whether a session is certainly of this provider and client, so that a refusal of its token may clear its cookie. Our
+   * own seals say so. Those of other writers hold a token that may name neither.
+   */
+  async function isCertainlyOurs({ boundTo, accessToken }: SessionPayload): Promise<boolean> {
+    return boundTo === binding || namesUs(provider, accessToken);
+  }
+
   /** The tokens that another request has received for these, if any. */
   function successorOf(payload: SessionPayload): Refreshed | undefined {
     const { refreshToken } = payload;
     if (refreshToken === undefined) return undefined;
     const successor = coordinator.successorOf(tokenKey(provider, refreshToken));
+    if (!successor || isOtherUser(payload, successor.payload)) return undefined;
     // Where refresh tokens are not rotated, the successor may be these very tokens.
-    return successor?.payload.accessToken === payload.accessToken ? undefined : successor;
+    return successor.payload.accessToken === payload.accessToken ? undefined : successor;
   }
 
   // Establish.
@@ -311,6 +336,19 @@ export function createLifecycle(settings: LifeSettings) {
 
   // Report.
 
+  /** Reports seals of which none opened, and the option to look at when they are another provider's. */
+  function reportUnopened(problems: readonly SealProblem[]): void {
+    emit('rejected', { reason: 'invalid_session_cookie', detail: problems[0] ?? 'bad_shape' });
+    if (!problems.includes('other_provider')) return;
+    emit('misconfigured', {
+      problem: 'other_provider',
+      option: 'cookie.name',
+      message:
+        `Seals of another provider than ${provider.name} come under this cookie name. They are left alone. ` +
+        'Give each provider a "cookie.name" of its own, so that their sessions do not replace each other.',
+    });
+  }
+
   /** Reports what was wrong with a token, and the option to look at when the set-up is the likelier culprit. */
   function reportRejected(payload: SessionPayload, rejected: NotValid): void {
     const sessionId = idOf(payload);
@@ -339,8 +377,10 @@ export function createLifecycle(settings: LifeSettings) {
   return Object.freeze({
     emit,
     isShared: ledger.isShared,
+    limitsIdleTime,
     open,
     openNewest,
+    isOtherProviders,
     whyOver,
     isSignedOut,
     learnEndings,
@@ -352,6 +392,7 @@ export function createLifecycle(settings: LifeSettings) {
     noteKnownVisit,
     refresh,
     reportRefreshed,
+    isCertainlyOurs,
     successorOf,
     establish,
     seal: sealing.seal,

@@ -87,7 +87,9 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
   const { property, required } = config.mount;
   const mount: Mount = {
     property,
-    audience: `${config.life.provider.id} ${config.carrier.cookie.name}`,
+    providerId: config.life.provider.id,
+    cookieName: config.carrier.cookie.name,
+    fleet: config.mount.fleet,
     actions: sessionActions(life, carrier, seals),
     signInPath: undefined,
   };

@@ -54,6 +54,8 @@ export interface CarrierSettings {
 /** Carries seals in a cookie, or in a header of the app's own. */
 export function httpCarrier(settings: CarrierSettings): Carrier {
   const { cookie, replaces, header } = settings;
+  // Of its own name: sessions of two providers can be on one response.
+  const slot = `session ${cookie.name}`;
 
   /** The seal in the app's own header. A request with that header has no cookie for us, so that the two never mix. */
   function sentHeader({ headers }: IncomingMessage): string | undefined {
@@ -62,7 +64,7 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
   }
 
   function keepHeader(res: ServerResponse, seal: string, isWanted: () => boolean): void {
-    keepOnResponse(res, 'session', {
+    keepOnResponse(res, `session ${header ?? ''}`, {
       put: () => {
         res.setHeader(header ?? '', seal);
         keepOutOfCaches(res, settings);
@@ -97,7 +99,7 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       }
       const cookies = setSeal(seal, cookie, req.headers.cookie, isRotated);
       if (!cookies) return undefined;
-      keepCookies(res, settings, 'session', [...cookies, ...clearReplaced(req)], isWanted);
+      keepCookies(res, settings, slot, [...cookies, ...clearReplaced(req)], isWanted);
       const written = cookies.filter((each) => !each.header.includes('; Max-Age=0'));
       return { bytes: written.reduce((sum, each) => sum + each.header.length, 0), pieces: written.length };
     },
@@ -108,7 +110,7 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
         return;
       }
       const cookies = [...clearSeal(cookie, req.headers.cookie), ...clearReplaced(req)];
-      keepCookies(res, settings, 'session', cookies, isWanted);
+      keepCookies(res, settings, slot, cookies, isWanted);
     },
 
     keepPrivate: ({ res }: Exchange) => {

@@ -9,6 +9,7 @@ import { rubySealer } from '../seal/aes-gcm.js';
 import { ironSealer } from '../seal/iron.js';
 import { type Password, type Passwords, readPasswords } from '../seal/passwords.js';
 import { type Sealer, type Sealing, sealing } from '../seal/sealer.js';
+import { bindingOf } from '../session/binding.js';
 import { snakeCasePayload } from '../session/codec.js';
 import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
@@ -27,6 +28,8 @@ export interface SealSettings {
 export interface LifeSettings {
   readonly provider: Provider;
   readonly seals: SealSettings;
+  /** What the seals of these sessions are bound to. */
+  readonly binding: string;
   readonly fleet: FleetParts;
   readonly refresh: RefreshSettings;
   /** How long before the expiry of an access token it is refreshed, in milliseconds. */
@@ -54,6 +57,8 @@ export interface VisitSettings {
 export interface MountSettings {
   readonly property: string;
   readonly required: Rule | undefined;
+  /** Two mounts on one property must share it: it coordinates their refreshes, and remembers what has ended. */
+  readonly fleet: Fleet;
 }
 
 /** What the routes need to know. */
@@ -114,6 +119,7 @@ export function resolveOptions(given: unknown, name: string): Config {
     mount: {
       property: options.property ?? 'session',
       required: typeof required === 'object' ? required : required ? {} : undefined,
+      fleet: options.fleet ?? processFleet,
     },
     routes: {
       baseUrl: options.baseUrl === undefined ? undefined : new URL(options.baseUrl).origin,
@@ -134,6 +140,7 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
     idleMs: (lifetime.idleSeconds ?? Infinity) * 1000,
   };
   const pickUser = userPicker(options.userFields);
+  const binding = bindingOf(provider.id, 'session');
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
   const sealingUnder = (given?: Password) =>
     sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider);
@@ -142,6 +149,7 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
   return {
     provider,
     seals: { passwords, sealers: [sealer, ironSealer(), rubySealer()], sealingUnder },
+    binding,
     fleet,
     refresh: {
       provider,
@@ -149,7 +157,7 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
       graceMs: (refresh.graceSeconds ?? 60) * 1000,
       waitMs: refresh.waitMs ?? 5_000,
       timeoutMs: refresh.timeoutMs ?? 20_000,
-      shape: (payload) => stamp(pickUser(payload), lifetimes),
+      shape: (payload) => stamp({ ...pickUser(payload), boundTo: binding }, lifetimes),
       ...sealingUnder(),
     },
     aheadMs: (refresh.aheadSeconds ?? 60) * 1000,
@@ -170,11 +178,17 @@ function partsOf(fleet: Fleet): FleetParts {
   return parts;
 }
 
-/** Seals sessions, with the field names of those who read the seals. */
+/** Seals sessions with the time of the seal, in the field names of those who read the seals. */
 function sealingOf(sealer: Sealer, passwords: Passwords, { sealsUserInCamelCase }: Provider): Sealing<SessionPayload> {
   const { seal, ...rest } = sealing(sealer, passwords);
-  if (sealer.fields !== 'snake_case') return { ...rest, seal };
-  return { ...rest, seal: (payload) => seal(snakeCasePayload(payload, sealsUserInCamelCase)) };
+  const isSnakeCase = sealer.fields === 'snake_case';
+  return {
+    ...rest,
+    seal: (payload) => {
+      const stamped = { ...payload, sealedAt: Date.now() };
+      return seal(isSnakeCase ? snakeCasePayload(stamped, sealsUserInCamelCase) : stamped);
+    },
+  };
 }
 
 // Browsers cut off at 400 days (RFC 6265bis section 5.6.2).
@@ -199,12 +213,12 @@ function userPicker(fields: readonly string[] | undefined): (payload: SessionPay
   };
 }
 
-/** Where a lifetime is limited, notes when the session began and was last used, unless that is known. */
-function stamp(payload: SessionPayload, { absoluteMs, idleMs }: Lifetimes): SessionPayload {
+/** Notes when the session began, and where idle time is limited when it was last used, unless that is known. */
+function stamp(payload: SessionPayload, { idleMs }: Lifetimes): SessionPayload {
   const now = Math.trunc(Date.now() / 1000);
   return {
     ...payload,
-    ...(absoluteMs < Infinity && { startedAt: payload.startedAt ?? now }),
+    startedAt: payload.startedAt ?? now,
     ...(idleMs < Infinity && { usedAt: payload.usedAt ?? now }),
   };
 }

@@ -179,7 +179,7 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
 
   return Object.freeze({
     name: 'oidc',
-    id: `oidc ${issuer} ${clientId}`,
+    id: `oidc ${issuer.replace(/\/+$/, '')} ${clientId}`,
     cookieName: '__Host-session',
     refreshTokens,
     problems,
@@ -207,11 +207,13 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
       const same =
         claims.iss === as.issuer &&
         [claims.aud].flat().includes(clientId) &&
+        (claims.azp === undefined || claims.azp === clientId) &&
+        isCurrent(claims) &&
         (previous.user?.id === undefined || claims.sub === previous.user.id);
       if (!same)
         throw new ProviderFailure(
           'provider_misconfigured',
-          'The refresh answered with an ID token of another user, client or issuer.',
+          'The refresh answered with an ID token that is old, or of another user, client or issuer.',
         );
       return readTokens(answer, readUser(claims));
     },
@@ -298,13 +300,26 @@ function isAsymmetric(algorithm: unknown): boolean {
  * Whether the token names this client as the one it was issued to. Vendors use different claims for it. Without any of
  * them, the token must have this client as its audience, or an audience that the options demand.
  */
-function issuedTo(clientId: string, claims: SessionClaims, mustSay: boolean): boolean {
+function issuedTo(clientId: string, claims: SessionClaims, mustSay: boolean): boolean | 'unsaid' {
   const named = ['client_id', 'azp', 'cid', 'appid'].map((claim) => claims[claim]).find((id) => typeof id === 'string');
   if (named !== undefined) return named === clientId;
-  return !mustSay || [claims.aud].flat().includes(clientId);
+  return [claims.aud].flat().includes(clientId) || (mustSay ? false : 'unsaid');
 }
 
-// SessionClaims of an ID token about itself and about the sign-in, not about the person.
+// How far the clocks of a provider and of ours may be apart. Seconds.
+const clockSkewSeconds = 300;
+
+/** Whether an ID token was made just now: an old one says what the user was long ago (OpenID Connect Core 12.2). */
+function isCurrent({ exp, iat }: SessionClaims): boolean {
+  const now = Date.now() / 1000;
+  return (
+    typeof exp === 'number' &&
+    exp > now - clockSkewSeconds &&
+    (iat === undefined || (typeof iat === 'number' && iat < now + clockSkewSeconds))
+  );
+}
+
+// Claims of an ID token about itself and about the sign-in, not about the person.
 const protocolClaims = new Set(
   'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk'.split(' '),
 );

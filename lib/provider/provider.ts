@@ -22,10 +22,11 @@ export interface AccessTokenRules {
   /** The token's `aud` must hold one of these. Without it, `aud` is not checked. */
   readonly audience?: readonly string[] | undefined;
   /**
-   * Whether the token was issued to this client. Only `true` lets it pass. Give this or `audience`: without both, a
-   * token that the provider issued to another app signs its user in here.
+   * Whether the token was issued to this client: `true`, `false`, or `'unsaid'` for a token that names no client and is
+   * accepted. Every other value refuses it. Give this or `audience`: without both, a token that the provider issued to
+   * another app signs its user in here. It is also asked of tokens whose signature cannot be checked.
    */
-  readonly issuedToUs?: ((claims: SessionClaims) => boolean) | undefined;
+  readonly issuedToUs?: ((claims: SessionClaims) => boolean | 'unsaid') | undefined;
 }
 
 /** What is presented to get new tokens. */

@@ -59,7 +59,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     algorithms: ['RS256'],
     issuer: issuer === undefined ? issuersOf(base, clientId) : [issuer].flat(),
     audience: audience === undefined ? undefined : [audience].flat(),
-    issuedToUs: (claims: SessionClaims) => claims.client_id === undefined || claims.client_id === clientId,
+    issuedToUs: (claims: SessionClaims) => issuedTo(clientId, claims),
   };
 
   function authenticate(grant: Record<string, string | undefined>): TokenRequest {
@@ -126,6 +126,12 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
       return `${base}/user_management/sessions/logout?${query.toString()}`;
     },
   } satisfies Provider);
+}
+
+/** Whether a token names this client: as `client_id`, or at the end of its issuer. Older tokens name none. */
+function issuedTo(clientId: string, { client_id: named, iss }: SessionClaims): boolean | 'unsaid' {
+  if (named !== undefined) return named === clientId;
+  return (typeof iss === 'string' && iss.endsWith(`/${clientId}`)) || 'unsaid';
 }
 
 /** Every `iss` that WorkOS is known to use. It depends on the age of the environment and on its features. */

@@ -2,6 +2,7 @@ import type { Provider } from '../provider/provider.js';
 import type { Sealing } from '../seal/sealer.js';
 import { nextPayload, type SessionPayload } from '../session/payload.js';
 import type { RefreshSource } from '../session/reasons.js';
+import { unverifiedClaims } from '../session/unverified-claims.js';
 import { withExpiry } from '../token/access-token.js';
 import { failureReason } from '../wire/failure.js';
 import { preload, send } from '../wire/token-endpoint.js';
@@ -91,6 +92,8 @@ export async function refreshSession(
     if (coordinated === undefined) return { kind: 'elsewhere' };
     const { outcome } = coordinated;
     if (outcome.kind !== 'refreshed') return outcome;
+    // Who may write to the fleet's store, and has a refresh token of their own, could make an outcome of any user.
+    if (isOtherUser(payload, outcome.payload)) return { kind: 'unavailable', reason: 'provider_misconfigured' };
     if (coordinated.organizationId === organizationId) {
       const adopted = await adopt(settings, payload, outcome);
       return { kind: 'refreshed', ...adopted, source: coordinated.source, startedMs };
@@ -135,6 +138,7 @@ async function runGrant(
       return judgeAnswer(sent, provider, previous);
     });
     if (answer.kind !== 'tokens') return answer;
+    if (isOtherUser(previous, answer.tokens)) return { kind: 'unavailable', reason: 'provider_misconfigured' };
     const tokens = await withExpiry(provider, answer.tokens);
     const payload = shape(nextPayload(previous, tokens, Date.now()));
     const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
@@ -142,6 +146,14 @@ async function runGrant(
   } catch (error) {
     return { kind: 'unavailable', reason: failureReason(error) };
   }
+}
+
+/** A refresh brings no other user. A seal without a user holds a token that names one. */
+export function isOtherUser(previous: SessionPayload, tokens: Pick<SessionPayload, 'accessToken' | 'user'>): boolean {
+  const { user } = previous;
+  const before = user?.id ?? unverifiedClaims(previous.accessToken).sub;
+  const after = tokens.user?.id ?? (user ? undefined : unverifiedClaims(tokens.accessToken).sub);
+  return before !== undefined && after !== undefined && after !== before;
 }
 
 async function organizationOf(provider: Provider, payload: SessionPayload): Promise<string | undefined> {

@@ -37,7 +37,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       }
       // What one organization refuses does not end the session in another.
       if (outcome.kind === 'terminal' && organizationId === undefined) {
-        seals.withdrawOver(exchange, payload);
+        if (await life.isCertainlyOurs(payload)) seals.withdrawOver(exchange, payload);
         RequestSession.setState(session, signedOut(outcome.reason));
       }
       return notRefreshed(outcome.kind === 'elsewhere' ? 'server_error' : outcome.reason);
@@ -72,7 +72,8 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
     async signOut(exchange, session, returnTo) {
       assertOpen(exchange, 'signOut');
       const { payload } = RequestSession.stateOf(session);
-      seals.withdraw(exchange);
+      // Another provider's session is not ours to end. A seal that does not open is cleared: the visitor asked for it.
+      if (payload || !life.isOtherProviders(carrier.read(exchange))) seals.withdraw(exchange);
       RequestSession.setState(session, signedOut('no_session_cookie_provided'));
       if (!payload) return undefined;
       await life.end(payload);

@@ -11,24 +11,53 @@ function valueAt(req: IncomingMessage, property: string): unknown {
 }
 
 /**
- * What stands under the mount's property on this request.
+ * The session that stands under the mount's property on this request. One of the same mount means that it is mounted
+ * twice. One of another mount is left behind ours: each judges the request by its own options.
  *
- * @throws {SessionConfigError} `ERR_SESSION_PROPERTY_TAKEN` when that is no session, or one of other people: taking it
- *   for ours would let in the users of another client
+ * @throws {SessionConfigError} `ERR_SESSION_PROPERTY_TAKEN` when something else stands there, or sessions that cannot live
+ *   beside ours: taking them for ours would let in the users of another client
  */
-export function sessionBefore(req: IncomingMessage, { property, audience }: Mount): RequestSession | undefined {
+export function sessionBefore(req: IncomingMessage, mount: Mount): RequestSession | undefined {
+  const { property } = mount;
   const value = valueAt(req, property);
+  if (properties.size > 1 || !properties.has(property)) refuseSharedCookie(req, mount);
   if (value === undefined || value === null) return undefined;
-  if (RequestSession.is(value) && RequestSession.mountOf(value).audience === audience) return value;
-  throw new SessionConfigError(
-    [
-      {
-        path: 'property',
-        message: `must be changed: something else (express-session? withSession with other options?) has already put a "${property}" on the request.`,
-      },
-    ],
-    'ERR_SESSION_PROPERTY_TAKEN',
-  );
+  if (!RequestSession.is(value)) {
+    throw taken(
+      'property',
+      `must be changed: something else (express-session?) has already put a "${property}" on the request.`,
+    );
+  }
+  const other = RequestSession.mountOf(value);
+  const differing = (['providerId', 'cookieName', 'fleet'] as const).find((part) => other[part] !== mount[part]);
+  if (differing === undefined) return value;
+  throw taken('property', `must be changed: the sessions on "${property}" have another ${namesOfParts[differing]}.`);
+}
+
+const namesOfParts = { providerId: 'provider', cookieName: 'cookie', fleet: 'fleet' };
+
+/**
+ * Under one cookie name, each of two providers would replace the sessions of the other, and two fleets would present one
+ * refresh token twice.
+ *
+ * @throws {SessionConfigError}
+ */
+function refuseSharedCookie(req: IncomingMessage, { cookieName, providerId, fleet }: Mount): void {
+  for (const property of properties) {
+    const value = valueAt(req, property);
+    if (!RequestSession.is(value)) continue;
+    const other = RequestSession.mountOf(value);
+    if (other.cookieName !== cookieName || (other.providerId === providerId && other.fleet === fleet)) continue;
+    const part = other.providerId === providerId ? 'fleet' : 'provider';
+    throw taken(
+      'cookie.name',
+      `must differ: the sessions on "${property}" have another ${part} under the same cookie.`,
+    );
+  }
+}
+
+function taken(path: string, message: string): SessionConfigError {
+  return new SessionConfigError([{ path, message }], 'ERR_SESSION_PROPERTY_TAKEN');
 }
 
 /** Puts a session on the request. */

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 
 import { defaultRetryAfterSeconds } from '../errors.js';
+import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
 import type { SessionData, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
@@ -20,8 +21,10 @@ export interface Actions {
 export interface Mount {
   /** Where the session is on the request. */
   readonly property: string;
-  /** Sessions of another provider or under another cookie are other people's. */
-  readonly audience: string;
+  /** Which provider and client its sessions are of. */
+  readonly providerId: string;
+  readonly cookieName: string;
+  readonly fleet: Fleet;
   readonly actions: Actions;
   /** Where a visitor signs in, once the routes are in use. */
   signInPath: string | undefined;

@@ -143,7 +143,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
         seals.put(exchange, outcome.payload, outcome.sealed, payload);
         return stateAfterRefresh(life, outcome, { ahead: true });
       case 'terminal':
-        return endSession(exchange, payload, outcome.reason);
+        return refused(exchange, payload, outcome.reason);
       case 'unavailable':
       case 'elsewhere':
         return signedIn(session);
@@ -163,7 +163,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
       case 'refreshed':
         return acceptRefreshed(exchange, payload, outcome, hops);
       case 'terminal':
-        return endSession(exchange, payload, outcome.reason);
+        return refused(exchange, payload, outcome.reason);
       case 'unavailable':
         return staleState(payload, check) ?? undecided(outcome.reason, outcome.retryAfterSeconds, payload);
       case 'elsewhere':
@@ -188,6 +188,11 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
       if (check.verdict === 'expired') return refreshExpired(exchange, payload, check, hops + 1);
     }
     return stateAfterRefresh(life, refreshed);
+  }
+
+  /** The provider refuses the session. A seal that may be another provider's is left alone: here it could only be refused. */
+  async function refused(exchange: Exchange, payload: SessionPayload, reason: FinalReason): Promise<SessionState> {
+    return (await life.isCertainlyOurs(payload)) ? endSession(exchange, payload, reason) : signedOut(reason, payload);
   }
 
   /** The session is over: there is nothing to come back to, so its seal is cleared. */
@@ -223,7 +228,8 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
 
   /** The payload with the time of this visit, where idle time is limited and the visit counts. */
   function used<Payload extends SessionPayload>({ req }: Exchange, payload: Payload): Payload {
-    if (payload.usedAt === undefined || !counts(req)) return payload;
+    if (payload.usedAt === undefined && !life.limitsIdleTime) return payload;
+    if (!counts(req)) return payload;
     return { ...payload, usedAt: Math.trunc(Date.now() / 1000) };
   }
 

@@ -12,6 +12,11 @@ import { open } from '../seal/sealer.js';
 
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
 export interface Flow extends Pick<SignInRequest, 'state' | 'nonce' | 'codeVerifier'> {
+  /**
+   * The provider and the redirect URI for which the sign-in began. Without it, a sign-in that began at one provider could
+   * end with the code of another (RFC 9700 section 4.4).
+   */
+  readonly boundTo: string;
   readonly returnTo: string;
   /** Milliseconds since the epoch. */
   readonly until: number;
@@ -26,13 +31,14 @@ const maxFlows = 5;
 /** The cookies of sign-ins under way. */
 export interface Flows {
   /** Writes a flow, and removes abandoned ones once there are too many. */
-  readonly write: (req: IncomingMessage, res: ServerResponse, flow: Flow) => Promise<void>;
+  readonly write: (req: IncomingMessage, res: ServerResponse, flow: Omit<Flow, 'boundTo'>) => Promise<void>;
   /** The flow that began with this `state` in this browser, if it is still good. */
   readonly read: (req: IncomingMessage, res: ServerResponse, state: string) => Promise<Flow | undefined>;
   readonly forget: (res: ServerResponse, state: string) => void;
 }
 
-export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: SealSettings): Flows {
+/** @param boundTo names the provider and the redirect URI */
+export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: SealSettings, boundTo: string): Flows {
   const { cookie } = carrier;
   const [sealer] = sealers;
   const readCookies = cookieParser();
@@ -62,7 +68,7 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
   return {
     write: async (req, res, flow) => {
       const settings = settingsOf(flow.state);
-      const sealed = (await sealer?.seal(flow, passwords)) ?? '';
+      const sealed = (await sealer?.seal({ ...flow, boundTo }, passwords)) ?? '';
       keepCookies(res, carrier, 'flow', [
         { name: settings.name, header: setCookie(encodeURIComponent(sealed), settings) },
         ...abandoned(req),
@@ -80,7 +86,7 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
       const opened = open(sealed, sealers, passwords, Date.now());
       if (!opened.ok || !isFlow(opened.value)) return undefined;
       const flow = opened.value;
-      return flow.state === state && Date.now() < flow.until ? flow : undefined;
+      return flow.boundTo === boundTo && flow.state === state && Date.now() < flow.until ? flow : undefined;
     },
 
     forget: (res, state) => {
@@ -94,7 +100,7 @@ function isFlow(value: unknown): value is Flow {
   return (
     isRecord(value) &&
     typeof value.until === 'number' &&
-    ['state', 'nonce', 'codeVerifier', 'returnTo'].every(
+    ['boundTo', 'state', 'nonce', 'codeVerifier', 'returnTo'].every(
       (field) => typeof value[field] === 'string' && value[field] !== '',
     )
   );

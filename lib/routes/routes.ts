@@ -8,6 +8,7 @@ import type { RouteSettings, SealSettings } from '../options/config.js';
 import type { Provider } from '../provider/provider.js';
 import type { FindSession } from '../request/guard.js';
 import type { Mount } from '../request/session-object.js';
+import { bindingOf } from '../session/binding.js';
 import { callbackRoute } from './callback.js';
 import { flowCookies } from './flow.js';
 import type { Route } from './route.js';
@@ -39,8 +40,8 @@ export function sessionRoutes(parts: RouteParts): Middleware {
     const message = 'must be the app\'s own origin, such as "https://app.example.com", for routes().';
     throw new SessionConfigError([{ path: 'baseUrl', message }]);
   }
-  const flows = flowCookies(parts.carrier, parts.seals);
   const redirectUri = `${baseUrl}${paths.callback ?? ''}`;
+  const flows = flowCookies(parts.carrier, parts.seals, bindingOf(provider.id, 'flow', redirectUri));
   const routes = new Map<string | undefined, { readonly methods: readonly string[]; readonly run: Route }>([
     [
       paths.login,

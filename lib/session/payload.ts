@@ -40,12 +40,26 @@ export interface PayloadFields {
   readonly data?: Readonly<Record<string, unknown>> | undefined;
   /** Our own id for the session. A provider may use its `sid` again when the user signs in anew. */
   readonly sessionId?: string | undefined;
+  /** Whose session this is: names the provider and that the seal is a session. Absent in the seals of other writers. */
+  readonly boundTo?: string | undefined;
+  /** When this seal was made: milliseconds since the epoch. Of several seals the newest counts. */
+  readonly sealedAt?: number | undefined;
   /** When the session began: seconds since the epoch. */
   readonly startedAt?: number | undefined;
   /** When the session was last used: seconds since the epoch. */
   readonly usedAt?: number | undefined;
+  /** When the tokens were last refreshed: milliseconds since the epoch. */
+  readonly refreshedAt?: number | undefined;
   /** When an opaque access token expires: milliseconds since the epoch. A JWT says so itself. */
   readonly expiresAt?: number | undefined;
+  /** The subject of the access token, where a provider names the user in another way than in the ID token. */
+  readonly tokenSubject?: string | undefined;
+  /** The issuer of the tokens, where a provider has several: two issuers may use one subject. */
+  readonly tokenIssuer?: string | undefined;
+  /** A few bits about the client that signed in, to notice a copied seal. */
+  readonly client?: string | undefined;
+  /** The public key (JWK) of the device that the session is bound to. */
+  readonly deviceKey?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /**
@@ -142,6 +156,21 @@ export const payloadFields = {
     afterRefresh: 'kept',
     isShown: true,
   },
+  boundTo: {
+    isOurs: isText,
+    // A name that cannot be read binds the seal to an unknown provider.
+    otherwise: 'no session',
+    snakeCase: 'bound_to',
+    afterRefresh: 'kept',
+    isShown: false,
+  },
+  sealedAt: {
+    isOurs: Number.isFinite,
+    otherwise: 'left out',
+    snakeCase: 'sealed_at',
+    afterRefresh: 'kept',
+    isShown: false,
+  },
   startedAt: {
     isOurs: Number.isFinite,
     otherwise: 'left out',
@@ -156,12 +185,42 @@ export const payloadFields = {
     afterRefresh: 'kept',
     isShown: false,
   },
+  refreshedAt: {
+    isOurs: Number.isFinite,
+    otherwise: 'left out',
+    snakeCase: 'refreshed_at',
+    afterRefresh: 'answer',
+    isShown: false,
+  },
   expiresAt: {
     isOurs: Number.isFinite,
     otherwise: 'left out',
     snakeCase: 'expires_at',
     afterRefresh: 'answer',
     isShown: true,
+  },
+  tokenSubject: {
+    isOurs: isText,
+    otherwise: 'left out',
+    snakeCase: 'token_subject',
+    afterRefresh: 'kept',
+    isShown: false,
+  },
+  tokenIssuer: {
+    isOurs: isText,
+    otherwise: 'left out',
+    snakeCase: 'token_issuer',
+    afterRefresh: 'kept',
+    isShown: false,
+  },
+  client: { isOurs: isText, otherwise: 'left out', afterRefresh: 'kept', isShown: false },
+  deviceKey: {
+    isOurs: isRecord,
+    // Without its key, a bound session would be one that any copy can use.
+    otherwise: 'no session',
+    snakeCase: 'device_key',
+    afterRefresh: 'kept',
+    isShown: false,
   },
 } as const satisfies Record<keyof PayloadFields, FieldRule>;
 
@@ -188,6 +247,7 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
     organizationId,
     authenticationMethod,
     impersonator,
+    refreshedAt: previous ? nowMs : undefined,
     expiresAt,
   };
   const kept = Object.entries(answer).filter(

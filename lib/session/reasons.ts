@@ -42,7 +42,7 @@ export function notAuthenticated(reason: Reason): NotAuthenticated {
 }
 
 /** Why a seal was not accepted. For operators: the browser is told `invalid_session_cookie` for each. */
-export type SealProblem = 'tampered' | 'unknown_password' | 'expired_seal' | 'bad_shape';
+export type SealProblem = 'tampered' | 'unknown_password' | 'expired_seal' | 'bad_shape' | 'other_provider';
 
 /** Where a refreshed session came from. */
 export type RefreshSource =

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-import { type Awaitable, isPromiseLike } from '../awaitable.js';
+import type { Awaitable } from '../awaitable.js';
 import { secureUrl } from '../checks.js';
 import { isRecord, nonEmptyString, parseObject } from '../json.js';
 import { pkceChallenge, type Provider, type SignInRequest, type TokenRequest } from '../provider/provider.js';
@@ -359,8 +359,12 @@ function assertRules(rules: unknown): void {
   const another = 'another-client';
   const claims = { client_id: another, azp: another, cid: another, appid: another, aud: another };
   const answer = (issuedToUs as (given: Json) => unknown)(claims);
-  assert.ok(!isPromiseLike(answer) && typeof answer === 'boolean', '"issuedToUs" must return true or false.');
-  assert.ok(!answer || audience !== undefined, '"issuedToUs" must return false for a token of another client.');
+  const isAnswer = typeof answer === 'boolean' || answer === 'unsaid';
+  assert.ok(isAnswer, '"issuedToUs" must return true, false or "unsaid".');
+  assert.ok(
+    answer === false || audience !== undefined,
+    '"issuedToUs" must return false for a token of another client.',
+  );
 }
 
 function isListOfText(value: unknown): value is string[] {

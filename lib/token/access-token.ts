@@ -138,11 +138,51 @@ async function checkWithJose(
       keys.lagsBehind();
       return { verdict: 'unknown', reason: rules.keys ? 'provider_misconfigured' : 'keys_unavailable' };
     }
-    return verdictOfError(error);
+    // The key may have been withdrawn, or it is the key of another provider. Only the first is a reason to refresh.
+    if (error instanceof KeyNotPublished && payload.boundTo === undefined) {
+      return strangerIn(unverifiedClaims(payload.accessToken), rules) ?? { verdict: 'expired' };
+    }
+    const expiredClaims = claimsOfExpired(error);
+    return expiredClaims
+      ? judgeClaims(expiredClaims, payload, rules, nowMs, clockToleranceSeconds)
+      : verdictOfError(error);
   }
 }
 
-/** The verdict on claims whose signature, issuer and audience are right. */
+/** The claims of a token whose only fault for jose is its age. */
+function claimsOfExpired(error: unknown): JWTPayload | undefined {
+  const { code, payload } = error as Partial<errors.JWTExpired>;
+  return code === 'ERR_JWT_EXPIRED' ? payload : undefined;
+}
+
+/** What says that a token whose signature cannot be checked is of another issuer or client. */
+function strangerIn(claims: SessionClaims, rules: AccessTokenRules): TokenCheck | undefined {
+  const { iss } = claims;
+  // A token that names no issuer is of none that we know: it would be refused with every key.
+  if (typeof iss !== 'string' || !rules.issuer.includes(iss)) {
+    return invalid('invalid_jwt', 'of another issuer, by a key that is not published', 'issuer');
+  }
+  return rules.issuedToUs?.(claims) === false
+    ? invalid('invalid_jwt', 'issued to another client, by a key that is not published', 'audience')
+    : undefined;
+}
+
+/** Whether an access token says that it is of this provider and client. Nothing of it is verified. */
+export async function namesUs(provider: Provider, accessToken: string): Promise<boolean> {
+  try {
+    const rules = await provider.accessToken(accessToken);
+    if (rules === 'opaque') return false;
+    const claims = unverifiedClaims(accessToken);
+    return rules.issuer.includes(String(claims.iss)) && (rules.issuedToUs?.(claims) ?? 'unsaid') === true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The verdict on claims whose signature, issuer and audience are right. The expiry comes last: an expired token may be
+ * served for a while, or refreshed, and neither may happen to the token of another client or user.
+ */
 function judgeClaims(
   claims: JWTPayload,
   { user }: SessionPayload,
@@ -151,15 +191,16 @@ function judgeClaims(
   toleranceSeconds: number,
 ): TokenCheck {
   const { exp = 0, iat = 0 } = claims;
-  if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
-  // Only `true` passes: a promise, of an `async` method by mistake, would let every client's tokens in.
+  // A promise, of an `async` method by mistake, would let every client's tokens in.
   const isOurs: unknown = rules.issuedToUs ? rules.issuedToUs(claims) : true;
-  if (isOurs !== true) return invalid('invalid_jwt', 'issued to another client', 'audience');
+  if (isOurs !== true && isOurs !== 'unsaid') return invalid('invalid_jwt', 'issued to another client', 'audience');
+  if (isOtherKind(claims)) return invalid('invalid_jwt', 'an ID token or a log-out token, not an access token');
   // jose checks only that `sub` is there, not that it is a string.
   if (typeof claims.sub !== 'string' || claims.sub === '')
     return invalid('invalid_jwt', 'claim sub is empty or not a string');
   // The token of one user beside the profile of another: a seal that was put together from two sessions.
   if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
+  if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
   return {
     verdict: 'valid',
     claims: deepFreeze(claims),
@@ -168,7 +209,22 @@ function judgeClaims(
   };
 }
 
-function checkOpaque({ expiresAt }: SessionPayload, nowMs: number, toleranceSeconds: number): TokenCheck {
+/**
+ * Whether the claims are those of an ID token or of a log-out token (OpenID Connect Core 2, Back-Channel Logout 2.4), which
+ * are signed with the same keys. Older versions of Keycloak put a `nonce` into access tokens too, with `typ: Bearer`.
+ */
+function isOtherKind({ at_hash: atHash, events, nonce, typ }: JWTPayload): boolean {
+  return atHash !== undefined || events !== undefined || typ === 'ID' || (nonce !== undefined && typ !== 'Bearer');
+}
+
+/** An opaque token says nothing itself, so the seal must say whose it is: its provider and its user. */
+function checkOpaque(
+  { boundTo, user, expiresAt }: SessionPayload,
+  nowMs: number,
+  toleranceSeconds: number,
+): TokenCheck {
+  if (boundTo === undefined) return invalid('invalid_jwt', 'an opaque access token in a seal without its provider');
+  if (!user?.id) return invalid('invalid_jwt', 'an opaque access token without a user');
   if (expiresAt === undefined) return invalid('invalid_jwt', 'an opaque access token without an expiry');
   return nowMs < expiresAt + toleranceSeconds * 1000
     ? { verdict: 'valid', claims: {}, expiresAtMs: expiresAt, issuedAtMs: nowMs }
@@ -209,7 +265,11 @@ async function verify(
   toleranceSeconds: number,
 ): Promise<JWTPayload> {
   const issuedMs = issuedAtMs(token);
-  const getKey = (header: JWTHeaderParameters, input: FlattenedJWSInput) => find(header, input, issuedMs);
+  const getKey = (header: JWTHeaderParameters, input: FlattenedJWSInput) => {
+    // RFC 8725 section 3.11: a token of another type is signed with the same keys.
+    if (isOtherType(header.typ)) throw new OtherType();
+    return find(header, input, issuedMs);
+  };
   const { payload } = await verifyWithAny(token, getKey, {
     algorithms: [...algorithms],
     issuer: [...issuer],
@@ -220,6 +280,16 @@ async function verify(
     currentDate: new Date(nowMs),
   });
   return payload;
+}
+
+/** Whether a header names a type of JWT, and that is not an access token's. */
+function isOtherType(typ: unknown): boolean {
+  return typeof typ === 'string' && /\+jwt$/i.test(typ) && !/^(application\/)?at\+jwt$/i.test(typ);
+}
+
+/** The header says that the token is of another type than an access token. */
+class OtherType extends Error {
+  override readonly name = 'OtherType';
 }
 
 /** `jwtVerify`. A token without `kid` is tried with each key that fits. */
@@ -245,6 +315,7 @@ async function verifyWithAny(token: string, getKey: JWTVerifyGetKey, options: Pa
 function verdictOfError(error: unknown): TokenCheck {
   // The key was withdrawn. The token cannot be trusted any more, and a refresh brings one that can.
   if (error instanceof KeyNotPublished) return { verdict: 'expired' };
+  if (error instanceof OtherType) return invalid('invalid_jwt', 'the header names another type of token');
   const { code, claim, reason, payload } = error as Partial<errors.JWTExpired>;
   switch (code) {
     case 'ERR_JWT_EXPIRED':

@@ -49,6 +49,8 @@ function rsaKey({ kty, n, e, use, alg, key_ops: operations }: Record<string, unk
   }
 }
 
+const ordinaryTypes: ReadonlySet<unknown> = new Set([undefined, 'JWT', 'at+jwt', 'application/at+jwt']);
+
 // As long as a provider signs with one key, all its tokens have the same header. Parsing it once is enough.
 let lastHead: { readonly text: string; readonly kid: string | undefined } | undefined;
 
@@ -57,7 +59,10 @@ function keyIdOf(head: string): string | undefined {
   if (lastHead?.text === head) return lastHead.kid;
   const header = parsePart(head);
   // A critical extension changes what the token means (RFC 7515 section 4.1.11), and `b64` what was signed (RFC 7797).
-  const kid = header?.alg === 'RS256' && !('crit' in header) && !('b64' in header) ? header.kid : undefined;
+  // A `typ` such as `logout+jwt` is another kind of token (RFC 8725 section 3.11).
+  const isOrdinary =
+    header?.alg === 'RS256' && !('crit' in header) && !('b64' in header) && ordinaryTypes.has(header.typ);
+  const kid = isOrdinary ? header.kid : undefined;
   lastHead = { text: head, kid: typeof kid === 'string' ? kid : undefined };
   return lastHead.kid;
 }

@@ -10,6 +10,7 @@ import {
 } from 'express-sealed-session';
 import { sealData } from 'iron-session';
 
+import { bindingOf } from '../../lib/session/binding.js';
 import { frameworks, type Listening } from '../support/apps.js';
 import { createBrowser, type Page } from '../support/browser.js';
 import { useClock } from '../support/clock.js';
@@ -268,6 +269,8 @@ describe('a session with a field of another kind', () => {
     ['an empty refresh token', { refreshToken: '' }],
     ['a user', { user: 'user_01' }],
     ["a user's id", { user: { id: 5 } }],
+    ['the name of its provider', { boundTo: 5 }],
+    ['the key of its device', { deviceKey: 'x' }],
   ])('is no session with %s of another kind', async (_, change) => {
     const { get, rejected } = await serve();
     const page = await get(await sealedClaims({}, change));
@@ -278,9 +281,10 @@ describe('a session with a field of another kind', () => {
   it.each(['x', {}, true, [1e15]])('is refused when its token is opaque and its expiry is %j', async (expiresAt) => {
     const { provider } = workosOptions(server);
     const { get, rejected } = await serve({ provider: { ...provider, accessToken: () => 'opaque' as const } });
-    const page = await get(await sealedClaims({}, { accessToken: 'opaque', expiresAt }));
+    const boundTo = bindingOf(provider.id, 'session');
+    const page = await get(await sealedClaims({}, { accessToken: 'opaque', boundTo, expiresAt }));
     expect(page.json).toMatchObject({ authenticated: false, reason: 'invalid_jwt' });
-    expect(rejected).toEqual([{ reason: 'invalid_jwt', detail: expect.stringContaining('expiry') }]);
+    expect(rejected).toMatchObject([{ reason: 'invalid_jwt', detail: expect.stringContaining('expiry') }]);
   });
 });
 

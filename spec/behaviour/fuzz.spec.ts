@@ -15,6 +15,7 @@ import {
 import fc from 'fast-check';
 import { sealData } from 'iron-session';
 
+import { bindingOf } from '../../lib/session/binding.js';
 import { type Framework, frameworks, type Listening } from '../support/apps.js';
 import { runs } from '../support/fuzz.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
@@ -81,6 +82,11 @@ afterAll(async () => {
 async function issue(lifetimeSeconds = 3_600) {
   const { accessToken, refreshToken } = await server.issueSession({ lifetimeSeconds });
   return { accessToken, refreshToken, user: { id: 'user_01' } };
+}
+
+/** What a sign-in here is bound to. */
+function flowBinding(): string {
+  return bindingOf(workosOptions(server).provider.id, 'flow', `${origin}/callback`);
 }
 
 /** As somebody seals who has the password: whatever there is to seal. */
@@ -551,6 +557,7 @@ describe('the routes of a sign-in', () => {
     const [name = '', real = ''] = flowCookieOf(login).split(/=(.*)/s);
     const flow = fc.record(
       {
+        boundTo: fc.oneof(fc.constant(flowBinding()), fieldJunk),
         state: fc.oneof(fc.constant(state), fieldJunk),
         nonce: fc.oneof(fc.constant('nonce'), fieldJunk),
         codeVerifier: fc.oneof(fc.constant('a'.repeat(43)), fieldJunk),
@@ -576,6 +583,8 @@ describe('the routes of a sign-in', () => {
 
   it.each<[string, Record<string, unknown>]>([
     ['another state', { state: 'another' }],
+    ['another provider', { boundTo: bindingOf('another', 'flow', `${origin}/callback`) }],
+    ['no provider', { boundTo: undefined }],
     ['no state', { state: undefined }],
     ['no verifier', { codeVerifier: '' }],
     ['a verifier that is none', { codeVerifier: 1 }],
@@ -587,7 +596,14 @@ describe('the routes of a sign-in', () => {
     const login = await ask(apps.express, '/login');
     const state = new URL(login.location!).searchParams.get('state')!;
     const [name = ''] = flowCookieOf(login).split('=');
-    const whole = { state, nonce: 'nonce', codeVerifier: 'a'.repeat(43), returnTo: '/', until: Date.now() + 60_000 };
+    const whole = {
+      boundTo: flowBinding(),
+      state,
+      nonce: 'nonce',
+      codeVerifier: 'a'.repeat(43),
+      returnTo: '/',
+      until: Date.now() + 60_000,
+    };
     const send = async (flow: object) =>
       ask(apps.express, `/callback?code=junk&state=${state}`, { cookie: `${name}=${await seal(flow)}` });
     expect((await send({ ...whole, ...change })).status).toBe(400);

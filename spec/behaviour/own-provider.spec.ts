@@ -370,6 +370,10 @@ describe('access tokens that are JWTs', () => {
       'a check of the client in place of an audience',
       (rules: AccessTokenRules) => ({ ...rules, audience: undefined, issuedToUs: () => true }),
     ],
+    [
+      'an audience, where the token names no client',
+      (rules: AccessTokenRules) => ({ ...rules, issuedToUs: () => 'unsaid' as const }),
+    ],
   ])('are verified with %s', async (_, change) => {
     const { signIn: begin } = await serveJwt(change);
     expect((await begin()).json).toMatchObject({ authenticated: true, claims: { aud: 'api' } });
@@ -392,7 +396,7 @@ describe('access tokens that are JWTs', () => {
   });
 
   it.each([false, undefined, 'yes', Promise.resolve(true)])(
-    'are refused unless issuedToUs returns true: %p',
+    'are refused unless issuedToUs returns true or "unsaid": %p',
     async (answer) => {
       const { signIn: begin, rejected } = await serveJwt((rules) => ({ ...rules, issuedToUs: () => answer as never }));
       expect((await begin()).json).toMatchObject({ error: 'ERR_SESSION_TOKENS_INVALID' });

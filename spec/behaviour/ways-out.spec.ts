@@ -2,14 +2,22 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createSessionManager, getSession, type SessionOptions, withSession } from 'express-sealed-session';
+import { createSessionManager, getSession, type SessionOptions, withSession, workos } from 'express-sealed-session';
+import { sealData } from 'iron-session';
 
 import { type Framework, frameworks, type Handler, type Listening } from '../support/apps.js';
 import { createBrowser, type Page } from '../support/browser.js';
 import { useClock } from '../support/clock.js';
 import { toJson } from '../support/session-app.js';
 import { answers, startWorkosServer, type WorkosServer } from '../support/workos-server.js';
-import { cookieHeader, expired, sealedSession, sessionCookieOf, workosOptions } from '../support/workos-session.js';
+import {
+  cookieHeader,
+  expired,
+  password,
+  sealedSession,
+  sessionCookieOf,
+  workosOptions,
+} from '../support/workos-session.js';
 
 /** The rows of the table in `docs/architecture.md`, as its cells: the request, the session, the cookie, then. */
 const documented = readFileSync(path.resolve(import.meta.dirname, '../../docs/architecture.md'), 'utf8')
@@ -91,6 +99,15 @@ const ways: readonly Way[] = [
   {
     row: ['has a seal that does not open', '`invalid_session_cookie`', 'left alone', 'goes on'],
     bring: async () => 'Fe26.2*nonsense',
+    shows: { authenticated: false, reason: 'invalid_session_cookie', retryable: false },
+  },
+  {
+    row: ['has a seal of another provider', '`invalid_session_cookie`', 'left alone', 'goes on'],
+    bring: async () => {
+      const { accessToken, refreshToken } = await server.issueSession(expired);
+      const provider = workos({ clientId: 'client_02', apiKey: 'sk_test_02', baseUrl: server.url });
+      return createSessionManager(workosOptions(server, { provider })).seal({ accessToken, refreshToken });
+    },
     shows: { authenticated: false, reason: 'invalid_session_cookie', retryable: false },
   },
   {
@@ -223,6 +240,17 @@ const ways: readonly Way[] = [
     shows: { authenticated: false, reason: 'invalid_grant', retryable: false },
   },
   {
+    row: ['the same, and neither seal nor token says that it is ours', 'its terminal reason', 'left alone', 'goes on'],
+    bring: async () => {
+      // As an older environment of WorkOS signs, and another package seals.
+      const claims = { iss: server.url };
+      const { accessToken, refreshToken, user, sessionId } = await server.issueSession({ ...expired, claims });
+      const sealed = await sealData({ accessToken, refreshToken, user }, { password, ttl: 0 });
+      return ends({ sealed, sessionId });
+    },
+    shows: { authenticated: false, reason: 'invalid_grant', retryable: false },
+  },
+  {
     row: ['has an expired token, and the provider is unavailable', 'its retryable reason', 'left alone', 'goes on'],
     bring: async () => {
       server.token.fail(answers.unauthorized);
@@ -254,6 +282,15 @@ const ways: readonly Way[] = [
     mounted: 'twice',
     bring: () => seal(),
     shows: { authenticated: true, refreshed: false },
+  },
+  {
+    row: ['comes to sessions with other options on the same property', 'as these say', 'left alone', 'goes on'],
+    options: { password: 'another password, of 32 characters or more' },
+    before: (req, res, next) => {
+      withSession(workosOptions(server))(req, res, next);
+    },
+    bring: () => seal(),
+    shows: { authenticated: false, reason: 'invalid_session_cookie' },
   },
   {
     row: ['already has something else under the property', 'none', 'left alone', '`ERR_SESSION_PROPERTY_TAKEN`'],

@@ -423,7 +423,7 @@ describe('a refresh here', () => {
     const unknown = {
       oauthTokens: { accessToken: 'of GitHub', scopes: ['repo'], expiresAt: 1 },
       favourite_colour: 'green',
-      sealedAt: 12,
+      sealedBy: 'another',
       nothing: [],
       deep: { access_token: { expires_at: 1 } },
     };

@@ -1,3 +1,4 @@
+import type { Password } from 'express-sealed-session';
 import type { RedisFleetOptions } from 'express-sealed-session/redis';
 
 export interface RedisProcess {
@@ -28,7 +29,7 @@ export interface AppSettings {
   provider: { clientId: string; apiKey: string; baseUrl: string };
   /** Whether the provider treats a replayed refresh token as an attack. */
   strict: boolean;
-  password: string;
+  password: Password;
   fleet?: Omit<RedisFleetOptions, 'client'>;
   refresh?: { waitMs?: number; timeoutMs?: number; graceSeconds?: number };
   clockToleranceSeconds?: number;

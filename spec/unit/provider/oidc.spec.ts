@@ -234,27 +234,27 @@ describe('with the metadata of an issuer', () => {
     expect((await rulesOf(provider)).audience).toEqual(['api']);
   });
 
-  it.each<[boolean, boolean, Record<string, unknown>]>([
+  it.each<[boolean, boolean | 'unsaid', Record<string, unknown>]>([
     // Without an audience in the options the token must say that it is ours; with one, it must not say otherwise.
-    [false, true, {}],
+    [false, 'unsaid', {}],
     [true, true, { client_id: 'client_01' }],
     [true, true, { azp: 'client_01' }],
     [true, true, { cid: 'client_01' }],
     [true, true, { appid: 'client_01' }],
     [true, true, { aud: 'client_01' }],
     [true, true, { aud: ['api', 'client_01'] }],
-    [false, true, { aud: 'api' }],
-    [false, true, { aud: ['client_010'] }],
+    [false, 'unsaid', { aud: 'api' }],
+    [false, 'unsaid', { aud: ['client_010'] }],
     [false, false, { client_id: 'client_02' }],
     [false, false, { azp: 'client_02', aud: 'client_01' }],
     [false, false, { client_id: 'client_02', azp: 'client_01' }],
-    [false, true, { client_id: ['client_01'] }],
-    [false, true, { aud: { client_01: true } }],
+    [false, 'unsaid', { client_id: ['client_01'] }],
+    [false, 'unsaid', { aud: { client_01: true } }],
   ])(
-    'accepts a token as issued to us: %s without an audience, %s with one: %j',
-    async (without, withAudience, claims) => {
+    'says of a token whether it is ours: %s without an audience, %s with one: %j',
+    async (without, demanded, claims) => {
       expect((await rulesOf(provide())).issuedToUs!(claims)).toBe(without);
-      expect((await rulesOf(provide({ audience: 'api' }))).issuedToUs!(claims)).toBe(withAudience);
+      expect((await rulesOf(provide({ audience: 'api' }))).issuedToUs!(claims)).toBe(demanded);
     },
   );
 
@@ -438,6 +438,7 @@ describe('with the metadata of an issuer', () => {
     const previous: SessionPayload = { accessToken: 'opaque', user: { id: 'user_01' } };
     const read = async (answer: Record<string, unknown>, more?: Partial<OidcOptions>, before = previous) =>
       provide(more).readRefresh(answer, before);
+    const now = () => Math.floor(Date.now() / 1000);
 
     it.each<[string, Record<string, unknown>, object | undefined]>([
       ['an opaque token', { access_token: 'at', expires_in: 60 }, { accessToken: 'at', expiresIn: 60 }],
@@ -467,14 +468,25 @@ describe('with the metadata of an issuer', () => {
       const claims = {
         iss: issuer.url,
         aud: ['client_01'],
+        azp: 'client_01',
         sub: 'user_01',
-        exp: 1,
-        iat: 1,
+        exp: now() + 60,
+        iat: now(),
         nonce: 'x',
         name: 'New Name',
       };
       const tokens = await read({ access_token: 'a.b.c', id_token: jwt(claims) });
       expect(tokens).toEqual({ accessToken: 'a.b.c', user: { id: 'user_01', name: 'New Name' } });
+    });
+
+    it.each<[string, () => object]>([
+      ['an end some minutes ago, by a clock that is behind', () => ({ exp: now() - 290 })],
+      ['a beginning some minutes ahead, by a clock that is ahead', () => ({ iat: now() + 290 })],
+      ['no beginning', () => ({ iat: undefined })],
+    ])('brings the user of an ID token with %s', async (_, changes) => {
+      const claims = { iss: issuer.url, aud: 'client_01', sub: 'user_01', exp: now() + 60, iat: now(), ...changes() };
+      const tokens = await read({ access_token: 'a.b.c', id_token: jwt(claims) });
+      expect(tokens).toEqual({ accessToken: 'a.b.c', user: { id: 'user_01' } });
     });
 
     it.each<[string, object]>([
@@ -483,8 +495,14 @@ describe('with the metadata of an issuer', () => {
       ['another issuer', { iss: 'https://evil.example' }],
       ['another client', { aud: 'client_02' }],
       ['no client', { aud: undefined }],
+      ['another authorized party', { aud: ['client_01', 'client_02'], azp: 'client_02' }],
+      ['a year ago', { exp: 1, iat: 1 }],
+      ['no end', { exp: undefined }],
+      ['an end that is no number', { exp: '9999999999' }],
+      ['tomorrow', { iat: now() + 86_400 }],
+      ['a beginning that is no number', { iat: 'x' }],
     ])('is refused when its ID token is about %s', async (_, changes) => {
-      const claims = { iss: issuer.url, aud: 'client_01', sub: 'user_01', ...changes };
+      const claims = { iss: issuer.url, aud: 'client_01', sub: 'user_01', exp: now() + 60, iat: now(), ...changes };
       await expect(read({ access_token: 'a.b.c', id_token: jwt(claims) })).rejects.toMatchObject({
         reason: 'provider_misconfigured',
       });

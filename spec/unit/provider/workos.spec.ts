@@ -211,8 +211,10 @@ describe('an access token', () => {
     expect((await rulesOf(workos({ ...options, audience }))).audience).toEqual(expected);
   });
 
-  it.each<[boolean, Record<string, unknown>]>([
-    [true, {}],
+  it.each<[boolean | 'unsaid', Record<string, unknown>]>([
+    ['unsaid', {}],
+    ['unsaid', { iss: 'https://api.workos.com' }],
+    [true, { iss: 'https://api.workos.com/user_management/client_01' }],
     [true, { client_id: 'client_01' }],
     [false, { client_id: 'client_02' }],
     [false, { client_id: ['client_01'] }],

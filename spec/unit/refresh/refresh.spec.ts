@@ -257,6 +257,15 @@ describe('the grant', () => {
     expect(seal).not.toHaveBeenCalled();
   });
 
+  it('seals nothing, and shares nothing, when it brings another user, by the old token where the seal has no user', async () => {
+    server.token.reply = (body) => ({ ...body, user: { id: 'user_02' } });
+    for (const payload of [{}, { user: { id: 'user_01' } }]) {
+      const { outcome } = await outcomeOf({}, payload);
+      expect(outcome).toEqual({ kind: 'unavailable', reason: 'provider_misconfigured' });
+    }
+    expect(seal).not.toHaveBeenCalled();
+  });
+
   it('is not sent when the modules of the sealer cannot be loaded', async () => {
     const preload = () => Promise.reject(new Error("Cannot find package 'iron-session'"));
     await expect(outcomeOf({ preload })).rejects.toThrow("Cannot find package 'iron-session'");
