@@ -17,7 +17,9 @@ export type Misconfiguration =
   /** The provider object gives no usable rules for its access tokens. */
   | 'provider'
   /** The session does not fit into cookies. */
-  | 'cookie_too_large';
+  | 'cookie_too_large'
+  /** The provider refuses the client, or its address is wrong: no session is refreshed. */
+  | 'refresh_grant';
 
 /** Which session an event is about. */
 interface About {

@@ -5,6 +5,7 @@ import { endingKeys } from './fleet/ledger.js';
 import { deepFreeze } from './json.js';
 import type { LifeSettings } from './options/config.js';
 import type { Refreshed } from './refresh/coordinator.js';
+import type { Unavailable } from './refresh/outcome.js';
 import { isOtherUser, type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
 import { tokenKey } from './refresh/token-key.js';
 import type { Password } from './seal/passwords.js';
@@ -32,6 +33,9 @@ export type Over = 'session_revoked' | 'session_expired';
 
 /** What became of refreshing a session. A session that is over is `terminal`, and nothing was sent. */
 export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly reason: Over };
+
+/** What is reported of a refresh that failed. */
+type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
 
 /** The life of a session, from its seal to its end. It knows no HTTP: requests, workers and tests share it. */
 export type Lifecycle = ReturnType<typeof createLifecycle>;
@@ -221,10 +225,7 @@ export function createLifecycle(settings: LifeSettings) {
     request: RefreshRequest & { readonly password?: Password | undefined } = {},
   ): Promise<LifeRefresh> {
     const outcome = await refreshUnlessOver(payload, request);
-    if (outcome.kind === 'terminal' || outcome.kind === 'unavailable') {
-      const { kind, ...failure } = outcome;
-      emit('refreshFailed', { sessionId: idOf(payload), retryable: kind === 'unavailable', ...failure });
-    }
+    reportFailed(payload, outcome);
     return outcome;
   }
 
@@ -244,6 +245,24 @@ export function createLifecycle(settings: LifeSettings) {
     // The session was signed out while we refreshed: discard the new tokens and leave the cookie alone.
     for (const each of next) void revokeAtProvider(each);
     return { kind: 'terminal', reason: 'session_revoked' };
+  }
+
+  /** Reports a refresh that brought nothing: a session that fails on and on is told once, and so is the operator. */
+  function reportFailed(payload: SessionPayload, outcome: LifeRefresh): void {
+    if (outcome.kind === 'refreshed' || outcome.kind === 'elsewhere') return;
+    const { kind, reason, status, error, retryAfterSeconds, fault, isRepeated }: ReportedFailure = outcome;
+    if (isRepeated) return;
+    const retryable = kind === 'unavailable';
+    emit('refreshFailed', { sessionId: idOf(payload), reason, retryable, status, error, retryAfterSeconds });
+    if (fault !== 'operator') return;
+    emit('misconfigured', {
+      problem: 'refresh_grant',
+      option: 'provider',
+      message:
+        `The ${provider.name} provider refuses to refresh for this client` +
+        `${status === undefined ? '' : `, with status ${status}`}${error === undefined ? '' : ` and ${error}`}. ` +
+        'Correct the client id, its secret and the address in "provider". The cookies are kept: then everybody is in again.',
+    });
   }
 
   /** Reports a refresh: once for each request, however many generations old its seal was. */

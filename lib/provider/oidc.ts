@@ -15,10 +15,10 @@ import {
 import { isRecord, nonEmptyString } from '../json.js';
 import type { SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
-import type { TerminalReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { readDocument } from '../wire/answer.js';
 import { cachedDocument } from '../wire/cached-document.js';
+import { endingOf, openidEndings, operatorErrors } from '../wire/error-code.js';
 import { ProviderFailure } from '../wire/failure.js';
 import type { AccessTokenRules, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 
@@ -51,6 +51,11 @@ export interface OidcOptions {
   refreshTokens?: Provider['refreshTokens'] | undefined;
   /** More parameters for the authorization request, such as `prompt`. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
+  /**
+   * More error codes with which this provider ends a session. For a provider that does not say `invalid_grant`. Default:
+   * those of OAuth and OpenID Connect.
+   */
+  sessionEndingErrors?: readonly string[] | undefined;
 }
 
 const checks: Checks<OidcOptions> = {
@@ -77,6 +82,12 @@ const checks: Checks<OidcOptions> = {
       ? undefined
       : 'must be an object of strings.',
   ),
+  sessionEndingErrors: optional((value) => {
+    if (!Array.isArray(value) || !value.every((code) => text(code) === undefined))
+      return 'must be a list of error codes.';
+    const wrong = operatorErrors.find((code) => value.includes(code));
+    return wrong && `must not hold "${wrong}": a mistake of the operator would sign every visitor out.`;
+  }),
 };
 
 /**
@@ -110,6 +121,8 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
   const algorithms = given.algorithms && [...given.algorithms];
   const authorizationParameters = { ...given.authorizationParameters };
   const client: oauth4webapi.Client = { client_id: clientId };
+  const ownEndings = (given.sessionEndingErrors ?? []).map((code) => [code, 'invalid_grant'] as const);
+  const endings = { ...openidEndings, ...Object.fromEntries(ownEndings) };
 
   const metadata = cachedDocument(async () => {
     const oauth = await import('oauth4webapi');
@@ -217,8 +230,7 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
         );
       return readTokens(answer, readUser(claims));
     },
-    terminalReason: (answer): TerminalReason | undefined =>
-      answer.error === 'invalid_grant' ? 'invalid_grant' : undefined,
+    terminalReason: ({ error }) => endingOf(endings, error),
 
     authorizationUrl: async ({ redirectUri, state, nonce, codeChallenge }: SignInRequest) => {
       const url = new URL(await endpoint('authorization_endpoint'));

@@ -3,8 +3,8 @@ import { isRecord, nonEmptyString } from '../json.js';
 import { camelCaseFields } from '../session/codec.js';
 import type { Impersonator, SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
-import type { TerminalReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
+import { endingOf, workosEndings } from '../wire/error-code.js';
 import { ProviderFailure } from '../wire/failure.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 
@@ -98,7 +98,8 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
       }
       return tokens;
     },
-    terminalReason,
+    // Answers of the OAuth kind have `error`, those of the API's own kind have `code`.
+    terminalReason: ({ error, code }) => endingOf(workosEndings, error, code),
 
     authorizationUrl: ({ redirectUri, state, codeChallenge }: SignInRequest) => {
       const query = new URLSearchParams({
@@ -161,13 +162,4 @@ function readUser(value: unknown): User | undefined {
 function readImpersonator(value: unknown): Impersonator | undefined {
   if (!isRecord(value) || typeof value.email !== 'string') return undefined;
   return { email: value.email, reason: nonEmptyString(value.reason) ?? null };
-}
-
-/**
- * Answers of the OAuth kind have `error`, those of the API's own kind have `code`. All other codes (a wrong API key, a
- * malformed request) are mistakes of the operator: they end no session.
- */
-function terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined {
-  const code = answer.error ?? answer.code;
-  return code === 'invalid_grant' || code === 'sso_required' || code === 'mfa_enrollment' ? code : undefined;
 }

@@ -1,6 +1,6 @@
 import type { RefreshSource } from '../session/reasons.js';
 import type { SessionPayload } from '../session/payload.js';
-import type { Terminal, Unavailable } from './outcome.js';
+import type { Refused, Terminal, Unavailable } from './outcome.js';
 
 /** New tokens, already sealed: every request with the old cookie gets this. */
 export interface Refreshed {
@@ -13,7 +13,7 @@ export interface Refreshed {
   readonly successorKey: string | undefined;
 }
 
-export type Outcome = Refreshed | Terminal | Unavailable;
+export type Outcome = Refreshed | Terminal | Refused | Unavailable;
 
 /** A request to refresh one refresh token. A token may be presented once, so its requests wait for each other. */
 export interface Ticket {

@@ -1,14 +1,18 @@
-import type { Provider } from '../provider/provider.js';
+import { nonEmptyString } from '../json.js';
+import type { Provider, TokenRequest } from '../provider/provider.js';
 import type { Sealing } from '../seal/sealer.js';
 import { nextPayload, type SessionPayload } from '../session/payload.js';
+import { sessionIdOf } from '../session/profile.js';
 import type { RefreshSource } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { withExpiry } from '../token/access-token.js';
 import { failureReason } from '../wire/failure.js';
 import { preload, send } from '../wire/token-endpoint.js';
-import { withBreaker } from './breaker.js';
+import { createAllowance } from './allowance.js';
+import { askFairly } from './ask-fairly.js';
 import type { Coordinator, Outcome, Refreshed } from './coordinator.js';
-import { judgeAnswer, type Terminal, type Unavailable } from './outcome.js';
+import { isOutage, judgeAnswer, type JudgedAnswer, type Refused, type Terminal, type Unavailable } from './outcome.js';
+import { wasRefused } from './session-failures.js';
 import { tokenKey, tokenSecret } from './token-key.js';
 
 /** What a refresh needs to know of the options. */
@@ -30,6 +34,8 @@ export interface RefreshRequest {
   readonly organizationId?: string | undefined;
   /** Whether to wait for a refresh that is already running. If not, the answer may be `elsewhere`. Default: true. */
   readonly wait?: boolean;
+  /** A handler has asked for it: at most ten times a minute for each session. Default: false. */
+  readonly onDemand?: boolean;
 }
 
 export type RefreshOutcome =
@@ -41,7 +47,11 @@ export type RefreshOutcome =
       readonly startedMs: number;
     }
   | Terminal
-  | Unavailable
+  | Refused
+  | (Unavailable & {
+      /** Whether the old claims may serve: the provider is away, and has said nothing against this session. */
+      readonly isOutage: boolean;
+    })
   /** Another request is refreshing this token, and this one did not wait. */
   | { readonly kind: 'elsewhere' };
 
@@ -63,6 +73,17 @@ export async function refreshSession(
   payload: Refreshable,
   request: RefreshRequest = {},
 ): Promise<RefreshOutcome> {
+  const outcome = await refreshInTurns(settings, payload, request);
+  if (outcome.kind !== 'unavailable') return outcome;
+  const key = tokenKey(settings.provider, payload.refreshToken);
+  return { ...outcome, isOutage: isOutage(outcome) && !wasRefused(key) };
+}
+
+async function refreshInTurns(
+  settings: RefreshSettings,
+  payload: Refreshable,
+  request: RefreshRequest,
+): Promise<Exclude<RefreshOutcome, Unavailable> | Unavailable> {
   const { provider, coordinator, graceMs, timeoutMs } = settings;
   const { wait = true } = request;
   let organization: string | undefined;
@@ -85,7 +106,7 @@ export async function refreshSession(
       timeoutMs,
       wait,
     };
-    const lead = () => runGrant(settings, current, organization);
+    const lead = () => runGrant(settings, current, organization, request);
     const waitMs = wait ? settings.waitMs : Math.min(settings.waitMs, aheadWaitMs);
     const coordinated = await waitAtMost(waitMs, coordinator.refresh(ticket, lead));
     if (coordinated === 'late') return { kind: 'unavailable', reason: 'timeout' };
@@ -125,20 +146,23 @@ async function adopt(
  * only when a module cannot be loaded.
  */
 async function runGrant(
-  { provider, timeoutMs, shape, seal, sealedUnder, preload: preloadSealer }: RefreshSettings,
+  settings: RefreshSettings,
   previous: Refreshable,
   organizationId: string | undefined,
+  { onDemand = false, organizationId: wanted }: RefreshRequest,
 ): Promise<Outcome> {
+  const { provider, shape, seal, sealedUnder, preload: preloadSealer } = settings;
   // Before the token is spent. A broken installation is no value: it would be reported as the operator's settings.
   await Promise.all([preload(), preloadSealer()]);
   try {
+    const refusedForMs = onDemand ? takeTurn(sessionNameOf(provider, previous)) : 0;
+    if (refusedForMs > 0) return tooOften(refusedForMs);
     const request = await provider.refreshRequest({ refreshToken: previous.refreshToken, organizationId });
-    const answer = await withBreaker(provider.id, async () => {
-      const sent = await send(request, { timeoutMs, mayRepeat: provider.refreshTokens === 'reusable' });
-      return judgeAnswer(sent, provider, previous);
-    });
+    const sessionKey = tokenKey(provider, previous.refreshToken);
+    const userKey = userOf(previous) ?? sessionKey;
+    const asker = { providerId: provider.id, sessionKey, userKey, isSwitch: wanted !== undefined };
+    const answer = await askFairly(asker, () => sendGrant(settings, request, previous));
     if (answer.kind !== 'tokens') return answer;
-    if (isOtherUser(previous, answer.tokens)) return { kind: 'unavailable', reason: 'provider_misconfigured' };
     const tokens = await withExpiry(provider, answer.tokens);
     const payload = shape(nextPayload(previous, tokens, Date.now()));
     const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
@@ -148,10 +172,45 @@ async function runGrant(
   }
 }
 
+/** Sends the grant once, and judges the answer. An answer that cannot be read is a value: the session is paused by it. */
+async function sendGrant(
+  { provider, timeoutMs }: RefreshSettings,
+  request: TokenRequest,
+  previous: Refreshable,
+): Promise<JudgedAnswer> {
+  try {
+    const sent = await send(request, { timeoutMs, mayRepeat: provider.refreshTokens === 'reusable' });
+    const answer = await judgeAnswer(sent, provider, previous);
+    const isOther = answer.kind === 'tokens' && isOtherUser(previous, answer.tokens);
+    return isOther ? { kind: 'unavailable', reason: 'provider_misconfigured' } : answer;
+  } catch (error) {
+    return { kind: 'unavailable', reason: failureReason(error) };
+  }
+}
+
+// What handlers ask for by `session.refresh()`. A visitor may be able to make a handler run again and again.
+const takeTurn = createAllowance();
+
+/** A name of the session that outlives its tokens. */
+function sessionNameOf({ id }: Provider, payload: Refreshable): string {
+  const sessionId = sessionIdOf(payload, unverifiedClaims(payload.accessToken));
+  return `${id} ${sessionId ?? userOf(payload) ?? payload.refreshToken}`;
+}
+
+function tooOften(waitMs: number): Unavailable {
+  const retryAfterSeconds = Math.max(Math.ceil(waitMs / 1000), 1);
+  return { kind: 'unavailable', reason: 'rate_limit_exceeded', retryAfterSeconds, fault: 'limit', isOwn: true };
+}
+
+/** The user of a session. A seal without a user holds a token that names one. */
+function userOf({ user, accessToken }: SessionPayload): string | undefined {
+  return user?.id ?? nonEmptyString(unverifiedClaims(accessToken).sub);
+}
+
 /** A refresh brings no other user. A seal without a user holds a token that names one. */
 export function isOtherUser(previous: SessionPayload, tokens: Pick<SessionPayload, 'accessToken' | 'user'>): boolean {
   const { user } = previous;
-  const before = user?.id ?? unverifiedClaims(previous.accessToken).sub;
+  const before = userOf(previous);
   const after = tokens.user?.id ?? (user ? undefined : unverifiedClaims(tokens.accessToken).sub);
   return before !== undefined && after !== undefined && after !== before;
 }

@@ -13,8 +13,9 @@ export function sharedForMs({ kind }: Outcome, graceMs: number): number {
       return Math.max(graceMs, unreleasedMs);
     case 'terminal':
       return terminalMs;
+    case 'refused':
     case 'unavailable':
-      // The provider may be back for the next request.
+      // The provider may be back for the next request. And a guess is not for other processes to act on.
       return 0;
   }
 }
@@ -26,6 +27,7 @@ export function sharedForMs({ kind }: Outcome, graceMs: number): number {
 export function isFor(ticket: Ticket, coordinated: CoordinatedOutcome): boolean {
   const { outcome, organizationId } = coordinated;
   if (isAlreadyHeld(ticket, coordinated)) return false;
+  if (outcome.kind === 'unavailable' && outcome.isOwn) return false;
   return outcome.kind === 'refreshed' || organizationId === ticket.organizationId;
 }
 

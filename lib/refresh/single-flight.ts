@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
+import { monotonicMs } from '../monotonic.js';
 import type { CoordinatedOutcome, Coordinator, Refreshed, Ticket } from './coordinator.js';
 import { isAlreadyHeld, isFor, sharedForMs } from './shared-outcome.js';
 
@@ -60,7 +61,7 @@ export function singleFlight({ maxEntries }: MemoryLimit): SingleFlight {
       }
       // The other refresh brought nothing that this ticket can use, and the token is unspent: try ourselves.
     }
-    if (!wait && Date.now() - (failedAtMs.get(key) ?? 0) < aheadPauseMs) return undefined;
+    if (!wait && monotonicMs() - (failedAtMs.get(key) ?? -Infinity) < aheadPauseMs) return undefined;
     const own = runAndRemember(ticket, lead);
     running.set(key, own);
     return own;
@@ -91,7 +92,7 @@ export function singleFlight({ maxEntries }: MemoryLimit): SingleFlight {
     const { outcome } = coordinated;
     const lastsMs = sharedForMs(outcome, graceMs);
     if (lastsMs === 0) {
-      failedAtMs.set(key, Date.now());
+      failedAtMs.set(key, monotonicMs());
       return;
     }
     remembered.set(key, { coordinated, graceMs, untilMs: Date.now() + lastsMs });

@@ -28,7 +28,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       if (!hasRefreshToken(payload)) {
         return notRefreshed(state.signedIn ? 'invalid_session_cookie' : state.reason);
       }
-      const outcome = await life.refresh(payload, { organizationId });
+      const outcome = await life.refresh(payload, { organizationId, onDemand: true });
       if (outcome.kind === 'refreshed') {
         seals.put(exchange, outcome.payload, outcome.sealed, payload);
         const next = await stateAfterRefresh(life, outcome);
@@ -39,6 +39,10 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       if (outcome.kind === 'terminal' && organizationId === undefined) {
         if (await life.isCertainlyOurs(payload)) seals.withdrawOver(exchange, payload);
         RequestSession.setState(session, signedOut(outcome.reason));
+      }
+      // A token that is still valid serves until it expires.
+      if (outcome.kind === 'refused' && !state.signedIn) {
+        RequestSession.setState(session, signedOut(outcome.reason, payload));
       }
       return notRefreshed(outcome.kind === 'elsewhere' ? 'server_error' : outcome.reason);
     },
@@ -113,6 +117,7 @@ async function checkNewSession(
     case 'unavailable':
       return { payload, check: { verdict: 'unknown', reason: outcome.reason } };
     case 'terminal':
+    case 'refused':
     case 'elsewhere':
       return { payload, check };
   }

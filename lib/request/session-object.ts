@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 
 import { defaultRetryAfterSeconds } from '../errors.js';
@@ -28,6 +29,8 @@ export interface Mount {
   readonly actions: Actions;
   /** Where a visitor signs in, once the routes are in use. */
   signInPath: string | undefined;
+  /** Whether a request is for one of the routes of these sessions, once they are in use. */
+  isOwnRoute?: (req: IncomingMessage) => boolean;
 }
 
 type Fields = Record<Exclude<keyof SignedInSession | 'reason' | 'retryable', keyof SessionActions | 'save'>, unknown>;

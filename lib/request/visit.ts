@@ -144,6 +144,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
         return stateAfterRefresh(life, outcome, { ahead: true });
       case 'terminal':
         return refused(exchange, payload, outcome.reason);
+      case 'refused':
       case 'unavailable':
       case 'elsewhere':
         return signedIn(session);
@@ -164,8 +165,14 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
         return acceptRefreshed(exchange, payload, outcome, hops);
       case 'terminal':
         return refused(exchange, payload, outcome.reason);
+      case 'refused':
+        // A guess from the evidence. Where it is wrong, the seal is good again at the next refresh.
+        return signedOut(outcome.reason, payload);
       case 'unavailable':
-        return staleState(payload, check) ?? undecided(outcome.reason, outcome.retryAfterSeconds, payload);
+        return (
+          (outcome.isOutage ? staleState(payload, check) : undefined) ??
+          undecided(outcome.reason, outcome.retryAfterSeconds, payload)
+        );
       case 'elsewhere':
         return undecided('server_error', undefined, payload);
     }
@@ -206,16 +213,18 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     const { req, res } = exchange;
     attach(req, mount.property, new RequestSession(state, mount, exchange, earlier));
     if (state.signedIn) carrier.keepPrivate(exchange);
-    // With `refuse`, no route runs while it cannot be known who is there.
-    else if (whenUnavailable === 'refuse' && isRetryable(state.reason)) {
+    // With `refuse`, no route of the app runs while it cannot be known who is there. Signing in and out stays possible:
+    // the cookie is HttpOnly, and a visitor who is locked out could not help themselves.
+    else if (whenUnavailable === 'refuse' && isRetryable(state.reason) && !mount.isOwnRoute?.(req)) {
       next(unavailableError(res, state.reason, state.retryAfterSeconds));
       return;
     }
     pass(req, res, next);
   }
 
+  /** To the guard, where the middleware is one. Signing in and out stays possible: a guard before them would lock out. */
   function pass(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    if (guard) guard(req, res, next);
+    if (guard && !mount.isOwnRoute?.(req)) guard(req, res, next);
     else next();
   }
 

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+
 import { SessionConfigError, SessionUnavailableError } from '../errors.js';
 import type { CarrierSettings } from '../http/carrier.js';
 import type { Middleware } from '../http/middleware.js';
@@ -56,11 +58,17 @@ export function sessionRoutes(parts: RouteParts): Middleware {
   routes.delete(undefined);
   // From here on the guards know where a visitor signs in.
   mount.signInPath = paths.login;
+  mount.isOwnRoute = (req) => routeOf(req) !== undefined;
+
+  function routeOf({ url = '/', method = '' }: IncomingMessage) {
+    const route = routes.get(url.split('?', 1)[0]);
+    return route?.methods.includes(method) ? route : undefined;
+  }
 
   return function sessionRoutesMiddleware(req, res, next) {
-    const [, path = '', search = ''] = /^([^?]*)\??(.*)$/s.exec(req.url ?? '/') ?? [];
-    const route = routes.get(path);
-    if (!route?.methods.includes(req.method ?? '')) {
+    const [, search = ''] = /^[^?]*\??(.*)$/s.exec(req.url ?? '/') ?? [];
+    const route = routeOf(req);
+    if (!route) {
       next();
       return;
     }

@@ -3,14 +3,21 @@ export type RetryableReason =
   'rate_limit_exceeded' | 'timeout' | 'server_error' | 'network_error' | 'keys_unavailable' | 'provider_misconfigured';
 
 /** The provider has ended this session, or its user must take a step to go on. */
-export type TerminalReason = 'invalid_grant' | 'sso_required' | 'mfa_enrollment' | 'session_revoked';
+export type TerminalReason =
+  'invalid_grant' | 'sso_required' | 'mfa_enrollment' | 'session_revoked' | 'interaction_required';
 
 /** What is wrong with the access token. */
 export type TokenReason = 'invalid_jwt' | 'invalid_jwt_algorithm' | 'invalid_jwt_signature' | 'expired_jwt';
 
 /** Why a visitor is not signed in, where asking again has the same answer. */
 export type FinalReason =
-  'no_session_cookie_provided' | 'invalid_session_cookie' | 'session_expired' | TokenReason | TerminalReason;
+  | 'no_session_cookie_provided'
+  | 'invalid_session_cookie'
+  | 'session_expired'
+  /** The provider refuses this session and no other, without a word that it has ended. Its seal is left alone. */
+  | 'refresh_refused'
+  | TokenReason
+  | TerminalReason;
 
 /** Why a visitor is not signed in. Stable strings of ours: a provider's prose is never a reason. */
 export type Reason = FinalReason | RetryableReason;

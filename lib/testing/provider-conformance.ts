@@ -78,6 +78,7 @@ const terminalReasons: Readonly<Record<TerminalReason, true>> = {
   sso_required: true,
   mfa_enrollment: true,
   session_revoked: true,
+  interaction_required: true,
 };
 
 /**

@@ -1,4 +1,5 @@
 import { parseObject } from '../json.js';
+import { monotonicMs } from '../monotonic.js';
 import { readDocument } from './answer.js';
 import { failureReason, ProviderFailure } from './failure.js';
 
@@ -39,7 +40,7 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
       return known;
     } catch (cause) {
       const error = new ProviderFailure(failureReason(cause), 'A document of the provider could not be fetched.');
-      failed = { atMs: Date.now(), error };
+      failed = { atMs: monotonicMs(), error };
       throw error;
     } finally {
       pending = undefined;
@@ -48,7 +49,7 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
 
   function refetch(): Promise<Snapshot<Value>> {
     if (pending) return pending;
-    if (failed && Date.now() - failed.atMs < coolDownMs) return Promise.reject(failed.error);
+    if (failed && monotonicMs() - failed.atMs < coolDownMs) return Promise.reject(failed.error);
     pending = fetchNow();
     return pending;
   }

@@ -1,3 +1,5 @@
+import type { TerminalReason } from '../session/reasons.js';
+
 // RFC 6749 (and RFC 6750, 7009, 8628, 8707, 9396, 9449, 9470), as the IANA registry "OAuth Extensions Error" lists them.
 const oauth = [
   'invalid_request',
@@ -37,6 +39,9 @@ const openid = [
   'unmet_authentication_requirements',
 ];
 
+// Servers in the field that say it of a refresh token that has ended.
+const others = ['token_inactive'];
+
 // WorkOS's API.
 const workos = [
   'sso_required',
@@ -46,12 +51,13 @@ const workos = [
   'email_verification_required',
   'organization_selection_required',
   'organization_authentication_methods_required',
+  'entity_not_found',
   'request_timeout',
   'too_many_requests',
   'unprocessable_entity',
 ];
 
-const known: ReadonlySet<unknown> = new Set([...oauth, ...openid, ...workos]);
+const known: ReadonlySet<unknown> = new Set([...oauth, ...openid, ...others, ...workos]);
 
 /**
  * The provider's error code, for events and errors: `error` in answers of the OAuth kind, `code` in WorkOS's own. Only
@@ -59,4 +65,44 @@ const known: ReadonlySet<unknown> = new Set([...oauth, ...openid, ...workos]);
  */
 export function knownErrorCode({ error, code }: Readonly<Record<string, unknown>>): string | undefined {
   return [error, code].find((each): each is string => known.has(each));
+}
+
+/** What only the operator can mend (RFC 6749 section 5.2): it is about the client, and so about every session. */
+export const operatorErrors: readonly string[] = ['invalid_client', 'unauthorized_client', 'unsupported_grant_type'];
+
+/** The codes with which a provider of the OpenID kind ends a session, or asks its user to act. */
+export const openidEndings: Readonly<Record<string, TerminalReason>> = {
+  invalid_grant: 'invalid_grant',
+  invalid_token: 'invalid_grant',
+  expired_token: 'invalid_grant',
+  token_inactive: 'invalid_grant',
+  interaction_required: 'interaction_required',
+  login_required: 'interaction_required',
+  consent_required: 'interaction_required',
+  account_selection_required: 'interaction_required',
+  access_denied: 'interaction_required',
+  insufficient_user_authentication: 'interaction_required',
+  unmet_authentication_requirements: 'interaction_required',
+};
+
+/** The same for WorkOS. */
+export const workosEndings: Readonly<Record<string, TerminalReason>> = {
+  ...openidEndings,
+  entity_not_found: 'invalid_grant',
+  sso_required: 'sso_required',
+  mfa_enrollment: 'mfa_enrollment',
+  mfa_challenge: 'interaction_required',
+  mfa_verification: 'interaction_required',
+  email_verification_required: 'interaction_required',
+  organization_selection_required: 'interaction_required',
+  organization_authentication_methods_required: 'interaction_required',
+};
+
+/** What the first of these codes that has an entry in the table does to a session. */
+export function endingOf(
+  endings: Readonly<Record<string, TerminalReason>>,
+  ...codes: readonly unknown[]
+): TerminalReason | undefined {
+  const code = codes.find((each): each is string => typeof each === 'string' && Object.hasOwn(endings, each));
+  return code === undefined ? undefined : endings[code];
 }

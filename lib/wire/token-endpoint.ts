@@ -54,7 +54,8 @@ const freshConnections = { http: new HttpAgent({ maxSockets }), https: new Https
 // With these, no byte was sent.
 const neverConnected = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'];
 const brokeOff = ['ETIMEDOUT', 'ECONNRESET', 'EPIPE'];
-const retryableStatuses = [408, 429, 500, 502, 503, 504];
+// Not 429: it is answered by a pause, and WorkOS answers one visitor's contention with it.
+const retryableStatuses = [408, 500, 502, 503, 504];
 
 /**
  * Loads what `send` needs. Without it the first refresh loads it, and its visitor waits.

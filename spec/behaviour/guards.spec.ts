@@ -21,10 +21,12 @@ import { unsealData } from 'iron-session';
 import request, { type Response } from 'supertest';
 
 import { type App, type Framework, frameworks, type Handler, type Listening } from '../support/apps.js';
+import { useClock } from '../support/clock.js';
 import { answers, startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 import { expired, password, sealedSession, workosOptions } from '../support/workos-session.js';
 
 let server: WorkosServer;
+const clock = useClock();
 const open: Pick<Listening, 'close'>[] = [];
 
 beforeAll(async () => {
@@ -266,6 +268,8 @@ describe.each([
       server.token.fail(answers.unauthorized);
       expect((await app.get('/account', { ...navigation, ...cookie(sealed) })).status).toBe(503);
       server.token.heal();
+      // After the pause of a session whose refresh has failed.
+      clock.advance(2);
       expect((await app.get('/account', { ...navigation, ...cookie(sealed) })).status).toBe(200);
     });
 
@@ -534,10 +538,24 @@ describe('a navigation to a route behind two withSession', () => {
     expect([response.status, response.headers.location]).toEqual([302, '/login?returnTo=%2Faccount']);
   });
 
-  it('is answered 401 where the guard stands before the sign-in itself: a redirect would go in a circle', async () => {
+  it('reaches the sign-in, also when the middleware before it is the guard of the whole app', async () => {
     const sessions = withSession(workosOptions(server, { baseUrl: 'https://app.example.com', required: true }));
     const app = await frameworks[0]!.listen((each) => {
       each.use(sessions);
+      each.use(sessions.routes());
+    });
+    open.push(app);
+    const login = await request(app.url).get('/login?returnTo=%2Faccount').set(navigation).redirects(0);
+    expect([login.status, login.headers.location]).toEqual([303, expect.stringContaining('/user_management/authorize')]);
+    const other = await request(app.url).get('/account').set(navigation).redirects(0);
+    expect([other.status, other.headers.location]).toEqual([302, '/login?returnTo=%2Faccount']);
+  });
+
+  it('is answered 401 where a guard stands before the sign-in itself: a redirect would go in a circle', async () => {
+    const sessions = withSession(workosOptions(server, { baseUrl: 'https://app.example.com' }));
+    const app = await frameworks[0]!.listen((each) => {
+      each.use(sessions);
+      each.use(sessions.require());
       each.use(sessions.routes());
     });
     open.push(app);

@@ -2,9 +2,11 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Reason, type SessionEvents, type SessionOptions, withSession } from 'express-sealed-session';
 
 import { useClock } from '../support/clock.js';
+import { frameworks } from '../support/apps.js';
+import { createBrowser } from '../support/browser.js';
 import { serveSessions, type SessionApp } from '../support/session-app.js';
 import { answers, type Fault, startWorkosServer, type WorkosServer } from '../support/workos-server.js';
-import { expired, sealedSession, sessionCookieOf, workosOptions } from '../support/workos-session.js';
+import { cookieHeader, expired, sealedSession, sessionCookieOf, workosOptions } from '../support/workos-session.js';
 
 const clock = useClock();
 let server: WorkosServer;
@@ -34,7 +36,7 @@ const faults: [string, Fault, Reason, string][] = [
   ['503 that asks for an hour', { ...answers.unavailable, headers: { 'Retry-After': '3600' } }, 'server_error', '300'],
   ['a 5xx that looks like a refusal', { status: 500, body: { error: 'invalid_grant' } }, 'server_error', '5'],
   ['401 for our API key', answers.unauthorized, 'provider_misconfigured', '5'],
-  ['401 that looks like a refusal', { status: 401, body: { error: 'invalid_grant' } }, 'provider_misconfigured', '5'],
+  ['400 without a known code', { status: 400, body: {} }, 'provider_misconfigured', '5'],
   ['400 invalid_client', answers.invalidClient, 'provider_misconfigured', '5'],
   ['408', { status: 408, headers: { 'Retry-After': '2' }, body: {} }, 'timeout', '2'],
   [
@@ -60,12 +62,15 @@ describe.each(faults)('a provider that answers with %s', (_, fault, reason, retr
     const guarded = await app.send(sealed, '/guarded');
     expect([guarded.status, guarded.headers.get('retry-after'), guarded.setCookies]).toEqual([503, retryAfter, []]);
     expect(guarded.json).toMatchObject({ error: 'ERR_SESSION_UNAVAILABLE' });
+    // Within the pause of this session: it is not asked about again, and has the same answer.
+    const asked = server.refreshCount;
     const open = await app.send(sealed);
-    expect([open.status, open.setCookies]).toEqual([200, []]);
+    expect([open.status, open.setCookies, server.refreshCount]).toEqual([200, [], asked]);
     expect(open.json).toMatchObject({ authenticated: false, reason, retryable: true });
     expect((await app.send(valid.sealed, '/guarded')).status).toBe(200);
 
     server.token.heal();
+    clock.advance(60);
     const back = await app.send(sealed, '/guarded');
     expect(back.json).toMatchObject({ authenticated: true, refreshed: true });
     expect(sessionCookieOf(back.setCookies)).toMatch(/^Fe26/);
@@ -90,6 +95,7 @@ describe('signing in with tokens that have expired', () => {
     const page = await app.browser().fetch('/in', tokensOf(tokens));
     expect(page.json).toMatchObject({ authenticated: false, reason: 'server_error', retryable: true });
     server.token.heal();
+    clock.advance(1);
     const next = await app.send(sessionCookieOf(page.setCookies)!);
     expect(next.json).toMatchObject({ authenticated: true, refreshed: true });
   });
@@ -126,7 +132,7 @@ describe('a reply that is lost after the provider has rotated', () => {
 describe('the number of times that a refresh token is presented', () => {
   it.each<[string, Fault, number, number]>([
     ['500', answers.serverError, 3, 1],
-    ['429', answers.rateLimited, 3, 1],
+    ['429', answers.rateLimited, 1, 1],
     ['a reset', 'reset', 3, 1],
     ['400 invalid_client', answers.invalidClient, 1, 1],
     ['401', answers.unauthorized, 1, 1],
@@ -152,27 +158,29 @@ describe('the number of times that a refresh token is presented', () => {
 });
 
 describe('a provider that is away for long', () => {
-  it('is asked by one request in a pause; the others learn at once', async () => {
+  it('is asked by one session in a pause; the others learn at once', async () => {
     const app = await serve(strict());
-    const sessions = await Promise.all(Array.from({ length: 9 }, () => sealedSession(server, expired)));
+    const sessions = await Promise.all(
+      Array.from({ length: 9 }, (_, id) => sealedSession(server, { ...expired, user: { id: `user_${id}` } })),
+    );
     server.token.fail(answers.serverError);
-    for (const { sealed } of sessions.slice(0, 8)) {
+    for (const { sealed } of sessions) {
       expect((await app.send(sealed)).json).toMatchObject({ reason: 'server_error', retryable: true });
     }
-    expect(server.refreshCount).toBe(5);
+    expect(server.refreshCount).toBe(3);
 
     clock.advance(2);
     const hold = server.token.hold();
-    const probe = app.send(sessions[0]!.sealed);
+    const probe = app.send(sessions[5]!.sealed);
     await hold.arrived(1);
-    expect((await app.send(sessions[1]!.sealed)).json).toMatchObject({ retryable: true });
-    expect(server.refreshCount).toBe(6);
+    expect((await app.send(sessions[6]!.sealed)).json).toMatchObject({ retryable: true });
+    expect(server.refreshCount).toBe(4);
     hold.release();
     await probe;
 
     server.token.heal();
-    expect((await app.send(sessions[2]!.sealed)).json).toMatchObject({ retryable: true });
-    clock.advance(16);
+    expect((await app.send(sessions[7]!.sealed)).json).toMatchObject({ retryable: true });
+    clock.advance(2);
     for (const { sealed } of sessions) expect((await app.send(sealed)).json).toMatchObject({ authenticated: true });
   });
 });
@@ -290,15 +298,66 @@ describe('whenUnavailable', () => {
     expect((await app.browser().get('/')).status).toBe(200);
   });
 
+  it("'refuse' never stands before the routes that sign in and out", async () => {
+    const sessions = withSession(workosOptions(server, { whenUnavailable: 'refuse', baseUrl: 'https://app.example' }));
+    const app = await frameworks[0]!.listen((each) => {
+      each.use(sessions);
+      each.use(sessions.routes());
+      each.use((_req, res) => res.end('a route of the app'));
+    });
+    closers.push(() => app.close());
+    const { sealed } = await sealedSession(server, expired);
+    server.token.fail(answers.unavailable);
+    const visit = (path: string, method = 'GET') =>
+      createBrowser(app.url).fetch(path, { method, redirect: 'manual', ...cookieHeader(sealed) });
+    expect((await visit('/')).status).toBe(503);
+    const login = await visit('/login?returnTo=/a');
+    expect([login.status, login.headers.get('location')]).toEqual([303, expect.stringContaining('/authorize')]);
+    // What the routes do not answer is a route of the app.
+    for (const [path, method] of [
+      ['/login', 'POST'],
+      ['/login/', 'GET'],
+      ['/other', 'GET'],
+    ] as const)
+      expect([path, (await visit(path, method)).status]).toEqual([path, 503]);
+    const logout = await visit('/logout', 'POST');
+    expect([logout.status, sessionCookieOf(logout.setCookies)]).toEqual([303, '']);
+  });
+
   it('{ staleSeconds } serves the old claims, flagged as stale, for that long', async () => {
     const app = await serve({ whenUnavailable: { staleSeconds: 120 } });
     const { sealed, sessionId } = await sealedSession(server, expired);
-    server.token.fail(answers.unauthorized);
+    server.token.fail(answers.unavailable);
     const page = await app.send(sealed, '/guarded');
     expect([page.status, page.setCookies]).toEqual([200, []]);
     expect(page.json).toMatchObject({ authenticated: true, stale: true, refreshed: false, sessionId });
     clock.advance(120);
     expect((await app.send(sealed, '/guarded')).status).toBe(503);
+  });
+
+  it.each<[string, Fault]>([
+    ['a 400 without a known code', { status: 400, body: {} }],
+    ['a wrong secret', answers.unauthorized],
+    ['a limit', answers.rateLimited],
+    ['an error in a 200', { status: 200, body: { error: 'unknown' } }],
+  ])('{ staleSeconds } serves no session after %s, nor in an outage that follows', async (_, fault) => {
+    const app = await serve({ whenUnavailable: { staleSeconds: 300 } });
+    const { sealed } = await sealedSession(server, expired);
+    server.token.fail(fault);
+    expect((await app.send(sealed)).json).toMatchObject({ authenticated: false, retryable: true });
+    clock.advance(60);
+    server.token.fail(answers.unavailable);
+    expect((await app.send(sealed)).json).toMatchObject({ authenticated: false, reason: 'server_error' });
+  });
+
+  it('{ staleSeconds } serves no copy of a session that has ended, in an outage that follows', async () => {
+    const app = await serve({ whenUnavailable: { staleSeconds: 300 } });
+    const { sealed, sessionId } = await sealedSession(server, expired);
+    server.sessions.revoke(sessionId);
+    await app.send(sealed);
+    clock.advance(6);
+    server.token.fail(answers.unavailable);
+    expect((await app.send(sealed)).json).toMatchObject({ authenticated: false, reason: 'server_error' });
   });
 
   it('{ staleSeconds } serves no session that the provider has ended', async () => {
@@ -327,6 +386,8 @@ it('reports each failed refresh by its reason, and whether it can be tried again
   const { sealed, sessionId } = await sealedSession(server, expired);
   server.token.fail(answers.unauthorized, 1);
   await app.send(sealed);
+  await app.send(sealed);
+  clock.advance(1);
   server.sessions.revoke(sessionId);
   await app.send(sealed);
   expect(told).toEqual([

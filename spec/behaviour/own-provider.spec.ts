@@ -200,6 +200,7 @@ describe('the provider in docs/guide/own-provider.md', () => {
     expect([during.setCookies, server.refreshes().length]).toEqual([[], 1]);
     expect(failures).toMatchObject([{ reason: 'server_error' }]);
     server.token.heal();
+    clock.advance(1);
     expect((await browser.get('/')).json).toMatchObject({ authenticated: true, refreshed: true });
   });
 

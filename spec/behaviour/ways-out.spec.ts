@@ -272,10 +272,23 @@ const ways: readonly Way[] = [
     row: ['the same, with `whenUnavailable: { staleSeconds }`', 'signed in, `stale`', 'left alone', 'goes on'],
     options: { whenUnavailable: { staleSeconds: 60 } },
     bring: async () => {
-      server.token.fail(answers.unauthorized);
+      server.token.fail(answers.unavailable);
       return seal(expired);
     },
     shows: { authenticated: true, stale: true, refreshed: false },
+  },
+  {
+    row: ['has an expired token, and the provider refuses it alone', '`refresh_refused`', 'left alone', 'goes on'],
+    bring: async (app) => {
+      server.token.fail({ status: 400, body: { error: 'invalid_request' } });
+      const sealed = await seal(expired);
+      for (const seconds of [1, 2]) {
+        await send(app, sealed);
+        clock.advance(seconds);
+      }
+      return sealed;
+    },
+    shows: { authenticated: false, reason: 'refresh_refused', retryable: false },
   },
   {
     row: ['comes to the same middleware a second time', 'as before', 'left alone', 'goes on'],

@@ -550,6 +550,8 @@ describe('the expiry of a token is looked at last', () => {
       issuer.token.fail({ status: 503 });
       expect((await app.get('/', sealed)).json).toMatchObject({ authenticated: true, stale: true });
       issuer.token.heal();
+      // After the pause of a session whose refresh has failed.
+      clock.advance(2);
       expect((await app.get('/', sealed)).json).toMatchObject({ authenticated: true, refreshed: true });
     }
   });

@@ -135,6 +135,7 @@ describe.each(frameworks)('on $name', (framework) => {
     expect(page.json).toMatchObject({ authenticated: false, reason: 'provider_misconfigured', retryable: true });
     expect(page.setCookies).toEqual([]);
     server.token.heal();
+    clock.advance(1);
     expect((await createBrowser(app.url).get('/', cookieHeader(sealed))).json).toMatchObject({ authenticated: true });
   });
 

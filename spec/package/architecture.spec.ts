@@ -25,7 +25,7 @@ const levels: readonly (readonly string[])[] = [
   ['http/'],
   ['session/'],
   ['checks.ts', 'events.ts', 'errors.ts'],
-  ['session/reasons.ts', 'json.ts', 'awaitable.ts'],
+  ['session/reasons.ts', 'json.ts', 'monotonic.ts', 'awaitable.ts'],
 ];
 
 /** The public files: they are roofs, and no file stands on them but those that only export names. */

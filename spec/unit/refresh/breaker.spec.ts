@@ -2,114 +2,260 @@ import { randomUUID } from 'node:crypto';
 
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 
-import { withBreaker } from '../../../lib/refresh/breaker.js';
+import { askFairly } from '../../../lib/refresh/ask-fairly.js';
 import type { JudgedAnswer, Unavailable } from '../../../lib/refresh/outcome.js';
+import type { Asker } from '../../../lib/refresh/session-failures.js';
 import { useClock } from '../../support/clock.js';
 
 const clock = useClock();
-let provider: string;
+let providerId: string;
 beforeEach(() => {
-  provider = randomUUID();
+  providerId = randomUUID();
 });
 
-const away = (reason: Unavailable['reason'] = 'server_error'): JudgedAnswer => ({ kind: 'unavailable', reason });
-const refused: JudgedAnswer = { kind: 'terminal', reason: 'invalid_grant' };
+const away = (reason: Unavailable['reason'] = 'server_error'): Unavailable => ({
+  kind: 'unavailable',
+  reason,
+  fault: 'provider',
+});
+const limited = (retryAfterSeconds: number): Unavailable => ({
+  kind: 'unavailable',
+  reason: 'rate_limit_exceeded',
+  fault: 'limit',
+  status: 429,
+  retryAfterSeconds,
+});
+const refusedClient: Unavailable = { kind: 'unavailable', reason: 'provider_misconfigured', fault: 'operator' };
+const ended: JudgedAnswer = { kind: 'terminal', reason: 'invalid_grant' };
+const tokens: JudgedAnswer = { kind: 'tokens', tokens: { accessToken: 'the new one' } };
 
-/** Whether the provider is asked, and what the caller gets. */
-async function attempt(answer: JudgedAnswer): Promise<{ asked: boolean; result: JudgedAnswer }> {
+/** A session that nobody has seen, of a user of its own. */
+const visitor = (changes: Partial<Asker> = {}): Asker => ({
+  providerId,
+  sessionKey: randomUUID(),
+  userKey: randomUUID(),
+  isSwitch: false,
+  ...changes,
+});
+
+/** Whether the provider is asked, and what the session gets. */
+async function attempt(asker: Asker, answer: JudgedAnswer = away()) {
   const ask = jest.fn(() => Promise.resolve(answer));
-  const result = await withBreaker(provider, ask);
+  const result = await askFairly(asker, ask);
   return { asked: ask.mock.calls.length > 0, result };
 }
-
-async function fail(times: number, answer = away()): Promise<void> {
-  for (let count = 0; count < times; count += 1) await attempt(answer);
-}
+const isAsked = async (asker: Asker, answer?: JudgedAnswer) => (await attempt(asker, answer)).asked;
 
 /** A request that runs until `finish` gives it an answer. */
-function held() {
+function held(asker: Asker) {
   let answer: (result: JudgedAnswer) => void = () => undefined;
-  const asked = withBreaker(provider, () => new Promise((resolve) => (answer = resolve)));
-  const finish = (result: JudgedAnswer) => {
-    answer(result);
-    return asked;
+  const asking = askFairly(asker, () => new Promise((resolve) => (answer = resolve)));
+  return {
+    finish: (result: JudgedAnswer) => {
+      answer(result);
+      return asking;
+    },
   };
-  return { finish };
 }
 
-describe('withBreaker', () => {
+/** Fails for three users, who are returned. */
+async function openBreaker(answer = away()): Promise<Asker[]> {
+  const users = [visitor(), visitor(), visitor()];
+  for (const user of users) await attempt(user, answer);
+  return users;
+}
+
+describe('an outage', () => {
   it.each(['timeout', 'network_error', 'server_error'] as const)(
-    'asks no more after five failures in a row with %s',
+    'is assumed once the refreshes of three users have failed with %s',
     async (reason) => {
-      await fail(4, away(reason));
-      expect((await attempt(away(reason))).asked).toBe(true);
-      expect(await attempt(refused)).toEqual({
+      for (const user of [visitor(), visitor()]) await attempt(user, away(reason));
+      expect(await isAsked(visitor(), away(reason))).toBe(true);
+      expect(await attempt(visitor(), tokens)).toEqual({
         asked: false,
         result: { kind: 'unavailable', reason, retryAfterSeconds: 1 },
       });
     },
   );
 
-  it.each<JudgedAnswer>([refused, away('rate_limit_exceeded'), away('provider_misconfigured')])(
-    'asks again after each answer that is no outage: %j',
-    async (answer) => {
-      await fail(10, answer);
-      expect((await attempt(answer)).asked).toBe(true);
-      // The count begins anew.
-      await fail(4);
-      await fail(1, answer);
-      await fail(4);
-      expect((await attempt(away())).asked).toBe(true);
-    },
-  );
-
-  it('tries again after 1, 2, 4 and 8 seconds, then every 15 seconds', async () => {
-    await fail(5);
-    for (const seconds of [1, 2, 4, 8, 15, 15]) {
-      const { asked, result } = await attempt(refused);
-      expect([asked, result]).toEqual([false, expect.objectContaining({ retryAfterSeconds: seconds })]);
-      clock.advance(seconds - 0.5);
-      expect((await attempt(refused)).asked).toBe(false);
-      clock.advance(0.5);
-      expect((await attempt(away())).asked).toBe(true);
+  it('is not assumed after any number of failures of one user, in one session or in five', async () => {
+    const userKey = randomUUID();
+    const one = visitor({ userKey });
+    for (let count = 0; count < 20; count += 1) {
+      clock.advance(1);
+      await attempt(one);
+      if (count % 4 === 0) await attempt(visitor({ userKey }));
     }
-    clock.advance(15);
-    await attempt(refused);
-    expect((await attempt(refused)).asked).toBe(true);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
   });
 
-  it('lets one request at a time try', async () => {
-    const late = held();
-    await fail(5);
-    clock.advance(1);
-    const probe = held();
-    expect((await attempt(refused)).asked).toBe(false);
-    // It was sent before the outage was known, so it permits no further attempt.
-    await late.finish(away());
-    expect((await attempt(refused)).asked).toBe(false);
-    expect(await probe.finish(refused)).toEqual(refused);
-    expect((await attempt(refused)).asked).toBe(true);
+  it.each<[string, JudgedAnswer]>([
+    ['new tokens', tokens],
+    ['an ended session', ended],
+    ['a refused client', refusedClient],
+  ])('is not assumed where %s comes between the failures', async (_, answer) => {
+    for (let count = 0; count < 4; count += 1) {
+      for (const user of [visitor(), visitor()]) await attempt(user);
+      expect(await isAsked(visitor(), answer)).toBe(true);
+    }
   });
 
-  it('asks for all requests at once until the fifth failure', async () => {
-    await fail(4);
-    const asks = Array.from({ length: 3 }, () => attempt(away()));
-    expect((await Promise.all(asks)).map(({ asked }) => asked)).toEqual([true, true, true]);
-    expect((await attempt(refused)).asked).toBe(false);
+  it('is not assumed by failures to switch to an organization, nor ended by a success', async () => {
+    for (let count = 0; count < 5; count += 1) await attempt(visitor({ isSwitch: true }));
+    expect(await isAsked(visitor(), ended)).toBe(true);
+    await openBreaker();
+    clock.advance(60);
+    expect(await isAsked(visitor({ isSwitch: true }), tokens)).toBe(false);
+    expect(await isAsked(visitor())).toBe(true);
+  });
+
+  it('is not assumed for another provider', async () => {
+    await openBreaker();
+    expect(await isAsked(visitor({ providerId: randomUUID() }))).toBe(true);
   });
 
   it('pauses for one second after 50 failures at once', async () => {
-    const storm = Array.from({ length: 50 }, held);
+    const storm = Array.from({ length: 50 }, () => held(visitor()));
     for (const { finish } of storm) await finish(away());
-    expect(await attempt(refused)).toMatchObject({ asked: false, result: { retryAfterSeconds: 1 } });
+    expect(await attempt(visitor())).toMatchObject({ asked: false, result: { retryAfterSeconds: 1 } });
     clock.advance(1);
-    expect((await attempt(away())).asked).toBe(true);
-    expect(await attempt(refused)).toMatchObject({ asked: false, result: { retryAfterSeconds: 2 } });
+    expect(await isAsked(visitor())).toBe(true);
+    expect(await attempt(visitor())).toMatchObject({ asked: false, result: { retryAfterSeconds: 2 } });
+  });
+});
+
+describe('an attempt during an outage', () => {
+  it('is made after 1, 2, 4 and 8 seconds, then every 15 seconds, by a session that has not failed', async () => {
+    await openBreaker();
+    for (const seconds of [1, 2, 4, 8, 15, 15]) {
+      const { asked, result } = await attempt(visitor());
+      expect([asked, result]).toEqual([false, expect.objectContaining({ retryAfterSeconds: seconds })]);
+      clock.advance(seconds - 0.5);
+      expect(await isAsked(visitor())).toBe(false);
+      clock.advance(0.5);
+      expect(await isAsked(visitor())).toBe(true);
+    }
   });
 
-  it('counts the failures of each provider separately', async () => {
-    await fail(5);
-    provider = randomUUID();
-    expect((await attempt(refused)).asked).toBe(true);
+  it('is one at a time; the others are answered at once', async () => {
+    const late = held(visitor());
+    await openBreaker();
+    clock.advance(1);
+    const probe = held(visitor());
+    expect(await isAsked(visitor())).toBe(false);
+    // It was sent before the outage was known, so it permits no further attempt.
+    await late.finish(away());
+    expect(await isAsked(visitor())).toBe(false);
+    expect(await probe.finish(tokens)).toEqual(tokens);
+    expect(await isAsked(visitor())).toBe(true);
+  });
+
+  it('by a session that has failed keeps no other from trying, however often it is made', async () => {
+    const bad = await openBreaker();
+    for (let second = 0; second < 90; second += 1) {
+      clock.advance(1);
+      for (const each of bad) await attempt(each);
+    }
+    expect(await isAsked(visitor(), tokens)).toBe(true);
+  });
+
+  it('is left to each session in turn where all have failed', async () => {
+    const failed = await openBreaker();
+    const [poller, second, third] = failed as [Asker, Asker, Asker];
+    const turns: string[] = [];
+    for (let time = 0; time < 600; time += 1) {
+      clock.advance(1);
+      // The first comes most often, and is always ahead of the others.
+      if (await isAsked(poller)) turns.push('poller');
+      if (time % 7 === 0 && (await isAsked(second))) turns.push('second');
+      if (time % 11 === 0 && (await isAsked(third))) turns.push('third');
+    }
+    const counts = ['poller', 'second', 'third'].map((name) => turns.filter((turn) => turn === name).length);
+    expect(Math.min(...counts)).toBeGreaterThanOrEqual(5);
+    // Until a success: the outage ends with whoever has a turn then.
+    clock.advance(120);
+    expect(await isAsked(second, tokens)).toBe(true);
+    expect(await isAsked(visitor())).toBe(true);
+  });
+
+  it('is left to a session that comes seldom, beside eight that ask every second', async () => {
+    const [rare, ...pollers] = (await openBreaker()) as [Asker, ...Asker[]];
+    while (pollers.length < 8) {
+      const poller = visitor();
+      clock.advance(1);
+      if (await isAsked(poller)) pollers.push(poller);
+    }
+    let turns = 0;
+    for (let time = 0; time < 900; time += 1) {
+      clock.advance(1);
+      for (const poller of pollers) await attempt(poller);
+      if (time % 7 === 0 && (await isAsked(rare))) turns += 1;
+    }
+    // Every fifteen seconds one of nine has a turn.
+    expect(turns).toBeGreaterThanOrEqual(3);
+  });
+
+  it('that succeeds lifts the pauses of the sessions that had failed in it', async () => {
+    const failed = await openBreaker();
+    for (let round = 0; round < 12; round += 1) {
+      clock.advance(61);
+      for (const each of failed) await attempt(each);
+    }
+    clock.advance(16);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
+    for (const each of failed) expect(await isAsked(each, tokens)).toBe(true);
+  });
+});
+
+describe('a limit', () => {
+  it('of three users within ten seconds pauses the provider for all, for as long as it asks', async () => {
+    for (const user of [visitor(), visitor()]) await attempt(user, limited(7));
+    expect(await isAsked(visitor(), limited(30))).toBe(true);
+    expect(await attempt(visitor(), tokens)).toEqual({
+      asked: false,
+      result: { kind: 'unavailable', reason: 'rate_limit_exceeded', retryAfterSeconds: 30 },
+    });
+    clock.advance(29);
+    expect(await isAsked(visitor(), tokens)).toBe(false);
+    clock.advance(1);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
+  });
+
+  it('that asks for an hour pauses the provider for a minute', async () => {
+    await openBreaker(limited(3600));
+    clock.advance(59);
+    expect(await isAsked(visitor(), tokens)).toBe(false);
+    clock.advance(1);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
+  });
+
+  it('is also a 503 with Retry-After, and the reason stays that of the 503', async () => {
+    await openBreaker({ ...away(), status: 503, retryAfterSeconds: 20 });
+    expect(await attempt(visitor())).toMatchObject({ result: { reason: 'server_error', retryAfterSeconds: 20 } });
+    clock.advance(19);
+    expect(await isAsked(visitor(), tokens)).toBe(false);
+    clock.advance(1);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
+  });
+
+  it.each<[string, (users: Asker[]) => Promise<void>]>([
+    [
+      'one user, five times',
+      async ([user]) => {
+        for (let count = 0; count < 5; count += 1) await attempt(visitor({ userKey: user!.userKey }), limited(30));
+      },
+    ],
+    [
+      'three users in half a minute',
+      async (users) => {
+        for (const user of users) {
+          await attempt(user, limited(30));
+          clock.advance(11);
+        }
+      },
+    ],
+  ])('of %s pauses nobody else', async (_, meet) => {
+    await meet([visitor(), visitor(), visitor()]);
+    expect(await isAsked(visitor(), tokens)).toBe(true);
   });
 });

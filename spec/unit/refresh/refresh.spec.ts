@@ -94,7 +94,7 @@ describe('the outcome', () => {
     [{ kind: 'elsewhere' }, undefined],
     [{ kind: 'terminal', reason: 'invalid_grant' }, coordinated({ kind: 'terminal', reason: 'invalid_grant' })],
     [
-      { kind: 'unavailable', reason: 'timeout', retryAfterSeconds: 3 },
+      { kind: 'unavailable', reason: 'timeout', retryAfterSeconds: 3, isOutage: true },
       coordinated({ kind: 'unavailable', reason: 'timeout', retryAfterSeconds: 3 }),
     ],
   ])('is %j as the coordinator answers it', async (result, answer) => {
@@ -157,6 +157,7 @@ describe('the outcome', () => {
     expect(await refreshSession(settings({ coordinator }), old)).toEqual({
       kind: 'unavailable',
       reason: 'server_error',
+      isOutage: true,
     });
     expect(tickets).toHaveLength(turns);
   });
@@ -184,7 +185,7 @@ describe('the wait', () => {
     await jest.advanceTimersByTimeAsync(endsMs - 1);
     expect(result).toBeUndefined();
     await jest.advanceTimersByTimeAsync(1);
-    expect(result).toEqual({ kind: 'unavailable', reason: 'timeout' });
+    expect(result).toEqual({ kind: 'unavailable', reason: 'timeout', isOutage: true });
   });
 
   it('leaves no timer behind', async () => {
@@ -272,12 +273,46 @@ describe('the grant', () => {
     expect(server.refreshCount).toBe(0);
   });
 
-  it('is not sent to a provider that has failed five times in a row', async () => {
+  it('is not sent to a provider that has failed for three users', async () => {
     server.token.fail(answers.serverError);
-    for (let count = 0; count < 5; count += 1) await outcomeOf({ provider: strictly() });
+    for (const id of ['user_01', 'user_02', 'user_03']) await outcomeOf({ provider: strictly() }, { user: { id } });
     const { outcome } = await outcomeOf();
     expect(outcome).toEqual({ kind: 'unavailable', reason: 'server_error', retryAfterSeconds: 1 });
-    expect(server.refreshCount).toBe(5);
+    expect(server.refreshCount).toBe(3);
+  });
+
+  it('that handlers ask for is sent ten times a minute for each session, whatever became of it', async () => {
+    const clockMs = jest.spyOn(performance, 'now').mockReturnValue(1_000_000);
+    const { accessToken, refreshToken } = await server.issueSession();
+    const asked: SessionPayload & { refreshToken: string } = { accessToken, refreshToken };
+    server.token.fail({ status: 400, body: { error: 'invalid_request' } });
+    const ask = (payload = asked) =>
+      refreshSession(settings(), payload, { onDemand: true, organizationId: `org_${server.refreshCount}` });
+    for (let count = 0; count < 10; count += 1) await ask();
+    expect(await ask()).toMatchObject({ kind: 'unavailable', reason: 'rate_limit_exceeded', retryAfterSeconds: 60 });
+    expect(server.refreshCount).toBe(10);
+    // Neither another session nor what no handler has asked for.
+    await ask({ ...(await server.issueSession()), user: null });
+    await refreshSession(settings(), asked);
+    expect(server.refreshCount).toBe(12);
+    clockMs.mockReturnValue(1_060_000);
+    await ask();
+    expect(server.refreshCount).toBe(13);
+  });
+
+  it('that handlers ask for too often leaves those who joined it to ask for themselves', async () => {
+    const shared = settings();
+    const { accessToken, refreshToken } = await server.issueSession();
+    const asked = { accessToken, refreshToken };
+    server.token.fail({ status: 400, body: { error: 'invalid_request' } });
+    for (let count = 0; count < 10; count += 1)
+      await refreshSession(settings(), asked, { onDemand: true, organizationId: `org_${count}` });
+    server.token.heal();
+    const [tooOften, joined] = await Promise.all([
+      refreshSession(shared, asked, { onDemand: true }),
+      refreshSession(shared, asked),
+    ]);
+    expect([tooOften, joined]).toMatchObject([{ reason: 'rate_limit_exceeded' }, { kind: 'refreshed' }]);
   });
 
   it.each<[string, string, () => Partial<RefreshSettings>]>([
@@ -293,7 +328,7 @@ describe('the grant', () => {
     ],
     ['a seal that cannot be made', 'provider_misconfigured', () => ({ seal: () => failing('a fault') })],
   ])('signs nobody out after %s', async (_, reason, changes) => {
-    expect((await outcomeOf(changes())).outcome).toEqual({ kind: 'unavailable', reason });
+    expect((await outcomeOf(changes())).outcome).toMatchObject({ kind: 'unavailable', reason });
   });
 
   const failing = (code: string) => Promise.reject(Object.assign(new Error('for people'), { code }));
@@ -301,6 +336,6 @@ describe('the grant', () => {
   it('ends after `timeoutMs`', async () => {
     server.token.fail('hang');
     const { outcome } = await outcomeOf({ timeoutMs: 50 });
-    expect(outcome).toEqual({ kind: 'unavailable', reason: 'timeout' });
+    expect(outcome).toMatchObject({ kind: 'unavailable', reason: 'timeout', fault: 'provider' });
   });
 });

@@ -136,10 +136,10 @@ describe('Retry-After', () => {
       [true, 3],
       [false, 1],
     ] as const) {
-      const endpoint = await serve(answerWith(429, headers));
+      const endpoint = await serve(answerWith(503, headers));
       expect(await endpoint.ask(mayRepeat, 6_000)).toEqual({
         kind: 'answered',
-        status: 429,
+        status: 503,
         body: {},
         retryAfterSeconds,
       });
@@ -148,12 +148,18 @@ describe('Retry-After', () => {
     }
   });
 
+  it.each([undefined, '0', '1'])('%s with a 429 is answered by a pause: nothing is repeated', async (header) => {
+    const endpoint = await serve(answerWith(429, header === undefined ? {} : { 'Retry-After': header }));
+    expect(await endpoint.ask(true)).toMatchObject({ kind: 'answered', status: 429 });
+    expect(endpoint.requests).toBe(1);
+  });
+
   it.each(['1', 'in a second'])('of a second is waited for: %s', async (header) => {
     let calls = 0;
     const endpoint = await serve((req, res) => {
       calls += 1;
       const at = new Date(Date.now() + 1_000).toUTCString();
-      if (calls === 1) answerWith(429, { 'Retry-After': header === '1' ? header : at })(req, res);
+      if (calls === 1) answerWith(503, { 'Retry-After': header === '1' ? header : at })(req, res);
       else answerWith(200, {}, '{"access_token":"at"}')(req, res);
     });
     expect(await endpoint.ask(true)).toMatchObject({ kind: 'answered', status: 200, body: { access_token: 'at' } });
