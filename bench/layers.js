@@ -1,6 +1,8 @@
 // Each layer: `mount` puts it and one route that answers the user's id on an Express app; `cookie` is what a browser
 // of one visitor sends. What a layer loads is loaded only where it runs.
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import { connectRedis } from './redis.js';
 import { apiKey, clientId, password, signingSecret } from './world.js';
@@ -15,11 +17,25 @@ async function ironSeal(session) {
   return `${cookieName}=${await sealData(session, { password, ttl: 0 })}`;
 }
 
-async function mountOurs(app, url, fleet) {
-  const { withSession, workos } = await import('express-sealed-session');
-  app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, fleet }));
+async function mountOurs(app, url, options, { withSession, workos }) {
+  app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, ...options }));
   app.get('/', (req, res) => answer(res, req.session.user?.id));
 }
+
+/** A seal of this format opens only where its provider is, so the provider's address goes into it. */
+async function compactSeal(session, { url }) {
+  const { compactSealer, createSessionManager, workos } = await import('express-sealed-session');
+  compactManager ??= createSessionManager({
+    provider: workos({ clientId, apiKey, baseUrl: url }),
+    password,
+    sealer: compactSealer(),
+  });
+  return `${cookieName}=${await compactManager.seal(session)}`;
+}
+let compactManager;
+
+// Another build of this package, of which the folder is named: what an earlier commit took, in the same run.
+const before = process.env.BENCH_BEFORE;
 
 // A visitor whose session lies in a store brings its signed number.
 const storedId = (number) => `session-${number}`;
@@ -46,15 +62,43 @@ export const layers = {
     cookie: () => '',
   },
 
-  'express-sealed-session': {
-    mount: (app, { url }) => mountOurs(app, url),
+  // What the header itself costs, which every request brings: reading it from the network, and making a text of it.
+  'bare Express, sent an Iron cookie': {
+    mount: (app) => layers['bare Express'].mount(app),
     cookie: ironSeal,
   },
+
+  'bare Express, sent a compact cookie': {
+    mount: (app) => layers['bare Express'].mount(app),
+    cookie: compactSeal,
+  },
+
+  'express-sealed-session': {
+    mount: async (app, { url }) => mountOurs(app, url, {}, await import('express-sealed-session')),
+    cookie: ironSeal,
+  },
+
+  'express-sealed-session (compact)': {
+    async mount(app, { url }) {
+      const ours = await import('express-sealed-session');
+      return mountOurs(app, url, { sealer: ours.compactSealer() }, ours);
+    },
+    cookie: compactSeal,
+  },
+
+  ...(before && {
+    'express-sealed-session (before)': {
+      mount: async (app, { url }) =>
+        mountOurs(app, url, {}, await import(pathToFileURL(join(before, 'dist/index.js')).href)),
+      cookie: ironSeal,
+    },
+  }),
 
   'express-sealed-session (Redis)': {
     async mount(app, { url, redisSocket }) {
       const { redisFleet } = await import('express-sealed-session/redis');
-      await mountOurs(app, url, redisFleet({ client: await connectRedis(redisSocket) }));
+      const fleet = redisFleet({ client: await connectRedis(redisSocket) });
+      await mountOurs(app, url, { fleet }, await import('express-sealed-session'));
     },
     cookie: ironSeal,
     needsRedis: true,

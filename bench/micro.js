@@ -5,11 +5,11 @@
 // Each step is repeated for some milliseconds, one call after the other; the steps take turns. "µs" is how long one
 // call takes, "CPU µs" is the processor time of the whole process in it: what goes through WebCrypto waits for another
 // thread, so the two differ.
-import { createPublicKey, verify as verifySignature } from 'node:crypto';
+import { createPublicKey, randomInt, verify as verifySignature } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 
-import { ironSealer, withSession, workos } from 'express-sealed-session';
+import { compactSealer, ironSealer, withSession, workos } from 'express-sealed-session';
 import { sealData, unsealData } from 'iron-session';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
@@ -43,10 +43,13 @@ const { accessToken } = session;
 const options = { provider: workos({ clientId, apiKey, baseUrl: url }), password };
 const config = resolveOptions(options, 'withSession');
 const life = createLifecycle(config.life);
-const { passwords } = config.life.seals;
+const { seals, binding } = config.life;
+const { passwords } = seals;
 const { cookie } = config.carrier;
 const sealer = ironSealer();
-const seal = await sealer.seal(session, passwords);
+const compact = compactSealer();
+const seal = await sealer.seal(session, passwords, binding);
+const compactSeal = await compact.seal(session, passwords, binding);
 const header = `theme=dark; ${cookie.name}=${seal}; locale=en`;
 
 const { keys } = await (await fetch(`${url}/sso/jwks/${clientId}`)).json();
@@ -56,6 +59,11 @@ const signed = Buffer.from(accessToken.slice(0, accessToken.lastIndexOf('.')));
 const signature = Buffer.from(accessToken.slice(accessToken.lastIndexOf('.') + 1), 'base64url');
 
 const check = await life.check(session);
+const permissions = Array.from({ length: 500 }, () => `resource-${randomInt(50)}:write-${randomInt(100)}`);
+const sizes = [
+  { name: 'as in the bench', ...(await sizesOf(session)) },
+  { name: '500 permissions', ...(await sizesOf(await mint(2, { claims: { permissions } }))) },
+];
 
 const remembering = withSession(options);
 const forgetful = withSession({ ...options, cache: false });
@@ -87,7 +95,13 @@ function visitKnown() {
 const steps = [
   { group: 'cookie', name: 'read the Cookie header', run: () => sealCandidates(header, cookie.name) },
   { group: 'known', name: 'a known visitor, the whole middleware', run: visitKnown },
-  { group: 'unseal', name: 'unseal', run: () => sealer.open(seal, passwords, Date.now()) },
+  { group: 'unseal', name: 'unseal', run: () => sealer.open(seal, passwords, Date.now(), binding) },
+  { group: 'compact', name: 'unseal, compact', run: () => compact.open(compactSeal, passwords, Date.now(), binding) },
+  {
+    group: 'compact',
+    name: '  unseal, Iron by node:crypto',
+    run: () => sealer.open(seal, passwords, Date.now(), binding),
+  },
   { group: 'unseal', name: '  iron-session unsealData', run: () => unsealData(seal, { password, ttl: 0 }) },
   { group: 'verify', name: 'check the token', run: () => life.check(session) },
   {
@@ -106,7 +120,9 @@ const steps = [
     run: () => endingKeys(options.provider, session, () => idOf(session)),
   },
   { group: 'entry', name: 'make the entry to remember', run: () => life.verified(session, check) },
-  { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords) },
+  { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords, binding) },
+  { group: 'compact seal', name: 'seal, compact', run: () => compact.seal(session, passwords, binding) },
+  { group: 'compact seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },
   { group: 'seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },
   { group: 'write', name: 'write the Set-Cookie header', run: () => setSeal(seal, cookie, header) },
   { group: 'first', name: 'first sight, the whole middleware', run: () => visit(forgetful) },
@@ -155,9 +171,10 @@ for (const row of rows) {
 }
 
 if (flags.json) {
-  console.log(JSON.stringify({ machine: machine(), rounds, sliceMs, rows }, undefined, 2));
+  console.log(JSON.stringify({ machine: machine(), rounds, sliceMs, sizes, rows }, undefined, 2));
 } else {
   printMachine();
+  printSizes();
   console.log(`Medians of ${rounds} rounds of ${sliceMs} ms each. "ours/it" is of the processor time.\n`);
   printTable(rows, {
     step: ({ name }) => name,
@@ -167,3 +184,19 @@ if (flags.json) {
   });
 }
 process.exit();
+
+/** The letters of the cookie's value, for this session and for one with 500 permissions. */
+async function sizesOf(each) {
+  const [iron, small] = [await sealer.seal(each, passwords, binding), await compact.seal(each, passwords, binding)];
+  return { iron: iron.length, compact: small.length, ratio: small.length / iron.length };
+}
+
+function printSizes() {
+  console.log('\nLetters of the cookie');
+  printTable(sizes, {
+    session: ({ name }) => name,
+    Iron: ({ iron }) => iron,
+    compact: ({ compact: letters }) => letters,
+    'compact/Iron': ({ ratio }) => digits(ratio, 2),
+  });
+}

@@ -3,6 +3,8 @@
 //
 //   npm run bench -- [--samples 24] [--seconds 0.5] [--cookies 20000] [--only name,name] [--json]
 //
+// BENCH_BEFORE=/folder of another build measures that build as well.
+//
 // The layers take turns within each round, and the turns are short, so that a machine that gets slower or faster does so
 // for all of them. Ratios within one run are what counts.
 import { parseArgs } from 'node:util';
@@ -28,7 +30,7 @@ const { values: flags } = parseArgs({
 });
 const [samples, seconds, cookieCount] = [flags.samples, flags.seconds, flags.cookies].map(Number);
 const populations = ['known', 'new'];
-const [bare, ours] = ['bare Express', 'express-sealed-session'];
+const [bare, ours, compact] = ['bare Express', 'express-sealed-session', 'express-sealed-session (compact)'];
 
 outOfTheWay();
 const redis = await startRedis();
@@ -36,7 +38,7 @@ if (!redis) note('There is no redis-server here: the layers that need one are le
 const names = Object.keys(layers).filter(
   (name) =>
     (redis || !layers[name].needsRedis) &&
-    (!flags.only || [bare, ours, ...flags.only.split(',')].some((each) => each.trim() === name)),
+    (!flags.only || [bare, ours, compact, ...flags.only.split(',')].some((each) => each.trim() === name)),
 );
 const provider = await startProcess('provider.js');
 
@@ -76,7 +78,8 @@ async function enter(name) {
 async function cookiesFor(cookie) {
   if (!cookiesOf.has(cookie)) {
     const made = [];
-    for (const [number, session] of sessions.entries()) made.push(await cookie(session, { number }));
+    for (const [number, session] of sessions.entries())
+      made.push(await cookie(session, { number, url: provider.ready.url }));
     cookiesOf.set(cookie, made);
   }
   return cookiesOf.get(cookie);
@@ -120,11 +123,13 @@ function report() {
     }
     return row;
   });
-  const own = rows.find(({ name }) => name === ours);
+  const [own, ownCompact] = [ours, compact].map((wanted) => rows.find(({ name }) => name === wanted));
   for (const row of rows) {
     for (const population of populations) {
       const { added } = row[population];
-      if (row.name !== bare) row[population].ratio = own[population].added / added;
+      if (row.name === bare) continue;
+      row[population].ratio = own[population].added / added;
+      row[population].compactRatio = ownCompact[population].added / added;
     }
   }
 
@@ -139,6 +144,7 @@ function report() {
     printTable(rows, {
       '': ({ name }) => name,
       'ours/it': (row) => digits(row[population].ratio, 2),
+      'compact/it': (row) => digits(row[population].compactRatio, 2),
       'added µs': (row) => digits(row[population].added),
       'CPU µs': (row) => digits(row[population].cpu),
       'requests/s': (row) => digits(row[population].rate),

@@ -29,9 +29,12 @@ const { values: flags } = parseArgs({
 const [requestCount, cookieCount, delayMs, rounds] = [flags.requests, flags.cookies, flags.delay, flags.rounds].map(
   Number,
 );
-const names = ['express-sealed-session', 'iron-session + jose by hand'].filter(
-  (name) => !flags.only || flags.only === name,
-);
+const names = [
+  'express-sealed-session',
+  'express-sealed-session (compact)',
+  'express-sealed-session (before)',
+  'iron-session + jose by hand',
+].filter((name) => layers[name] && (!flags.only || flags.only === name));
 
 outOfTheWay();
 const provider = await startProcess('provider.js', { delayMs });
@@ -41,24 +44,27 @@ const sessionCount = cookieCount * rounds + 1;
 note(`${sessionCount} expired sessions …`);
 await provider.ask({ ask: 'prepare', count: sessionCount });
 const mint = await visitors(provider.ready);
-const cookies = [];
-for (let number = 0; number < sessionCount; number += 1) {
-  cookies.push(await layers[names[0]].cookie(await mint(number, { expired: true }), { number }));
-}
+const sessions = [];
+for (let number = 0; number < sessionCount; number += 1) sessions.push(await mint(number, { expired: true }));
+const cookiesOf = async ({ cookie }) =>
+  Promise.all(sessions.map(async (session, number) => cookie(session, { number, url })));
 
 const contestants = [];
 for (const name of names) {
   const server = await startProcess('server.js', { name, url }, ['--expose-gc']);
   onItsOwn(server.pid);
   // Whatever is loaded or fetched once is there before the storm.
+  const cookies = await cookiesOf(layers[name]);
   await storm(server, cookies.slice(-1));
-  contestants.push({ name, server, before: await server.ask({ ask: 'held' }), rounds: [] });
+  contestants.push({ name, server, cookies, before: await server.ask({ ask: 'held' }), rounds: [] });
 }
 
 for (let round = 0; round < rounds; round += 1) {
   note(`round ${round + 1} of ${rounds} …`);
-  const theirs = cookies.slice(round * cookieCount, (round + 1) * cookieCount);
-  for (const contestant of contestants) contestant.rounds.push(await play(contestant.server, theirs));
+  for (const contestant of contestants) {
+    const theirs = contestant.cookies.slice(round * cookieCount, (round + 1) * cookieCount);
+    contestant.rounds.push(await play(contestant.server, theirs));
+  }
 }
 await report();
 process.exit();
@@ -124,8 +130,12 @@ async function report() {
       },
     });
   }
-  const [own] = rows;
-  for (const row of rows.slice(1)) row.ratio = own.cpu / row.cpu;
+  const own = rows.find(({ name }) => name === 'express-sealed-session');
+  const compact = rows.find(({ name }) => name === 'express-sealed-session (compact)');
+  for (const row of rows) {
+    if (own && row !== own) row.ratio = own.cpu / row.cpu;
+    if (compact && row !== compact) row.compactRatio = compact.cpu / row.cpu;
+  }
 
   if (flags.json) {
     console.log(
@@ -141,6 +151,7 @@ async function report() {
   printTable(rows, {
     '': ({ name }) => name,
     'ours/it': ({ ratio }) => digits(ratio, 2),
+    'compact/it': ({ compactRatio }) => digits(compactRatio, 2),
     'CPU µs': ({ cpu }) => digits(cpu),
     'signed in': ({ signedIn }) => signedIn,
     'new cookies': ({ renewed }) => renewed,

@@ -41,6 +41,7 @@ export type { Awaitable } from './awaitable.js';
 export { camelCaseFields } from './session/codec.js';
 export type { Fleet } from './fleet/fleet.js';
 export { rubySealer } from './seal/aes-gcm.js';
+export { compactSealer } from './seal/compact.js';
 export { ironSealer } from './seal/iron.js';
 export type { Opened, Sealer } from './seal/sealer.js';
 export type { Password, Passwords } from './seal/passwords.js';

@@ -58,7 +58,7 @@ export function createLifecycle(settings: LifeSettings) {
 
   /** The payload of a seal, in any known format, under any of the passwords; or what is wrong with it. */
   function open(sealed: string): SessionPayload | SealProblem {
-    const opened = openSeal(sealed, seals.sealers, seals.passwords, Date.now());
+    const opened = openSeal(sealed, seals.sealers, seals.passwords, Date.now(), binding);
     if (!opened.ok) return opened.problem;
     const payload = readPayload(opened.value, provider.sealsUserInCamelCase);
     if (!payload) return 'bad_shape';

@@ -197,7 +197,7 @@ const checks: Checks<SessionOptions> = {
     fleetParts(value) ? undefined : 'must be redisFleet({ … }) of "express-sealed-session/redis".',
   ),
   cache: optional((value) => (value === false ? undefined : object(value))),
-  sealer: optional((value) => methods(value, 'recognises', 'open', 'seal')),
+  sealer: optional(sealerProblem),
   events: optional(object),
 };
 
@@ -220,8 +220,14 @@ function providerProblem(value: unknown): string | undefined {
   // Only a listed value may allow that a refresh token is sent twice: a misspelt one could end the session.
   const refreshTokens = oneOf('single-use', 'reusable')(value.refreshTokens);
   if (refreshTokens !== undefined) return `has a wrong "refreshTokens", which ${refreshTokens}`;
+  const sealer = optional(sealerProblem)(value.sealer);
+  if (sealer !== undefined) return `has a wrong "sealer", which ${sealer}`;
   const given = optionalProviderMethods.filter((name) => value[name] !== undefined);
   return methods(value, ...providerMethods, ...given);
+}
+
+function sealerProblem(value: unknown): string | undefined {
+  return methods(value, 'recognises', 'open', 'seal');
 }
 
 function methods(value: unknown, ...names: string[]): string | undefined {

@@ -6,6 +6,7 @@ import type { CookieSettings } from '../http/cookies.js';
 import type { Provider } from '../provider/provider.js';
 import type { RefreshSettings } from '../refresh/refresh.js';
 import { rubySealer } from '../seal/aes-gcm.js';
+import { compactSealer } from '../seal/compact.js';
 import { ironSealer } from '../seal/iron.js';
 import { type Password, type Passwords, readPasswords } from '../seal/passwords.js';
 import { type Sealer, type Sealing, sealing } from '../seal/sealer.js';
@@ -133,7 +134,7 @@ export function resolveOptions(given: unknown, name: string): Config {
 function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
   const { provider, password = '', refresh = {}, lifetime = {}, cache = {} } = options;
   const passwords = readPasswords(password);
-  const sealer = options.sealer ?? ironSealer();
+  const sealer = options.sealer ?? provider.sealer ?? compactSealer();
   const fleet = partsOf(options.fleet ?? processFleet);
   const lifetimes = {
     absoluteMs: (lifetime.absoluteSeconds ?? Infinity) * 1000,
@@ -143,12 +144,12 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
   const binding = bindingOf(provider.id, 'session');
   const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
   const sealingUnder = (given?: Password) =>
-    sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider);
+    sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider, binding);
   fleet.onChange(listenerFor(emit));
 
   return {
     provider,
-    seals: { passwords, sealers: [sealer, ironSealer(), rubySealer()], sealingUnder },
+    seals: { passwords, sealers: [sealer, ironSealer(), compactSealer(), rubySealer()], sealingUnder },
     binding,
     fleet,
     refresh: {
@@ -179,8 +180,13 @@ function partsOf(fleet: Fleet): FleetParts {
 }
 
 /** Seals sessions with the time of the seal, in the field names of those who read the seals. */
-function sealingOf(sealer: Sealer, passwords: Passwords, { sealsUserInCamelCase }: Provider): Sealing<SessionPayload> {
-  const { seal, ...rest } = sealing(sealer, passwords);
+function sealingOf(
+  sealer: Sealer,
+  passwords: Passwords,
+  { sealsUserInCamelCase }: Provider,
+  binding: string,
+): Sealing<SessionPayload> {
+  const { seal, ...rest } = sealing(sealer, passwords, binding);
   const isSnakeCase = sealer.fields === 'snake_case';
   return {
     ...rest,

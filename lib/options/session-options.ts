@@ -168,7 +168,10 @@ export interface SessionOptions<U extends User = SessionUser> {
   readonly fleet?: Fleet | undefined;
   /** Verified sessions remembered in memory; `false` turns it off. */
   readonly cache?: false | CacheOptions | undefined;
-  /** How the cookie is written. Every known format is read. Default: `ironSealer()`. */
+  /**
+   * How the cookie is written. Every known format is read. Default: what the provider prefers, `ironSealer()` for WorkOS;
+   * else `compactSealer()`.
+   */
   readonly sealer?: Sealer | undefined;
   readonly events?: EventCallbacks | undefined;
 }

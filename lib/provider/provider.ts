@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import type { Awaitable } from '../awaitable.js';
 import type { ConfigProblem } from '../errors.js';
+import type { Sealer } from '../seal/sealer.js';
 import type { SessionPayload, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import type { TerminalReason } from '../session/reasons.js';
@@ -74,6 +75,8 @@ export interface Provider<U extends User = User> {
    * packages, as with WorkOS. It matters only for a sealer with Ruby's field names. Default: false.
    */
   readonly sealsUserInCamelCase?: boolean | undefined;
+  /** How its sessions are sealed where the options do not say, if other packages read them. Default: `compactSealer()`. */
+  readonly sealer?: Sealer | undefined;
   /** What is wrong with the provider's own options. It is reported with the problems of the other options. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 

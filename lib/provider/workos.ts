@@ -1,5 +1,6 @@
 import { type Checks, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
 import { isRecord, nonEmptyString } from '../json.js';
+import { ironSealer } from '../seal/iron.js';
 import { camelCaseFields } from '../session/codec.js';
 import type { Impersonator, SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
@@ -81,6 +82,8 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     // A token that comes twice within a while brings the same new tokens.
     refreshTokens: 'reusable',
     sealsUserInCamelCase: true,
+    // WorkOS's JavaScript packages read it.
+    sealer: ironSealer(),
     problems,
 
     accessToken: () => rules,

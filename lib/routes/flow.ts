@@ -68,7 +68,7 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
   return {
     write: async (req, res, flow) => {
       const settings = settingsOf(flow.state);
-      const sealed = (await sealer?.seal({ ...flow, boundTo }, passwords)) ?? '';
+      const sealed = (await sealer?.seal({ ...flow, boundTo }, passwords, boundTo)) ?? '';
       keepCookies(res, carrier, 'flow', [
         { name: settings.name, header: setCookie(encodeURIComponent(sealed), settings) },
         ...abandoned(req),
@@ -83,7 +83,7 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
       });
       const sealed = (req as { cookies?: Record<string, unknown> }).cookies?.[settingsOf(state).name];
       if (typeof sealed !== 'string') return undefined;
-      const opened = open(sealed, sealers, passwords, Date.now());
+      const opened = open(sealed, sealers, passwords, Date.now(), boundTo);
       if (!opened.ok || !isFlow(opened.value)) return undefined;
       const flow = opened.value;
       return flow.boundTo === boundTo && flow.state === state && Date.now() < flow.until ? flow : undefined;

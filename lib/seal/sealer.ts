@@ -8,15 +8,18 @@ export type Opened =
   | { readonly ok: true; readonly value: unknown; readonly passwordIndex: number }
   | { readonly ok: false; readonly problem: SealProblem };
 
-/** One way of writing a value into a cookie, authenticated and encrypted. */
+/**
+ * One way of writing a value into a cookie, authenticated and encrypted. `binding` names the provider and the purpose. A
+ * format of ours authenticates it; in those of other packages there is no place for it, and the payload says it.
+ */
 export interface Sealer {
   readonly name: string;
   /** Whether these bytes claim to be this format. Decides only who tries to open them. */
   recognises(text: string): boolean;
   /** Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. */
-  open(text: string, passwords: Passwords, nowMs: number): Opened;
+  open(text: string, passwords: Passwords, nowMs: number, binding: string): Opened;
   /** Seals with the newest password. */
-  seal(value: object, passwords: Passwords): Promise<string>;
+  seal(value: object, passwords: Passwords, binding: string): Promise<string>;
   /** How whoever reads these seals names the fields of a session. Default: `camelCase`. */
   readonly fields?: 'camelCase' | 'snake_case' | undefined;
   /** Loads what `seal` needs, where that is not loaded with the sealer. Rejects when it cannot be loaded. */
@@ -24,9 +27,15 @@ export interface Sealer {
 }
 
 /** Opens a seal in whichever of the formats it is written. */
-export function open(text: string, sealers: readonly Sealer[], passwords: Passwords, nowMs: number): Opened {
+export function open(
+  text: string,
+  sealers: readonly Sealer[],
+  passwords: Passwords,
+  nowMs: number,
+  binding: string,
+): Opened {
   const sealer = sealers.find((one) => one.recognises(text));
-  return sealer ? sealer.open(text, passwords, nowMs) : { ok: false, problem: 'bad_shape' };
+  return sealer ? sealer.open(text, passwords, nowMs, binding) : { ok: false, problem: 'bad_shape' };
 }
 
 /** Sealing as it is set up, and a name for the set-up by which others can tell whether theirs is the same. */
@@ -37,11 +46,11 @@ export interface Sealing<Value extends object = object> {
   readonly preload: () => Promise<void>;
 }
 
-export function sealing(sealer: Sealer, passwords: Passwords): Sealing {
+export function sealing(sealer: Sealer, passwords: Passwords, binding: string): Sealing {
   const { sealingId, sealing: password } = passwords;
   return {
-    sealedUnder: createHash('sha256').update(`${sealer.name} ${sealingId} ${password}`).digest('base64url'),
-    seal: (value) => sealer.seal(value, passwords),
+    sealedUnder: createHash('sha256').update(`${sealer.name} ${sealingId} ${binding} ${password}`).digest('base64url'),
+    seal: (value) => sealer.seal(value, passwords, binding),
     preload: async () => sealer.preload?.(),
   };
 }

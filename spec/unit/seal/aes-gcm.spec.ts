@@ -41,8 +41,8 @@ const password = 'a password of thirty-two letters';
 const foreign = 'a password that nobody here knows';
 const payload = { access_token: 'aaa.bbb.ccc', refresh_token: 'rt_1', user: { id: 'user_01', first_name: 'Zoë' } };
 
-const open = (text: string, under: Password = password) => sealer.open(text, readPasswords(under), Date.now());
-const seal = (value: object, under: Password = password) => sealer.seal(value, readPasswords(under));
+const open = (text: string, under: Password = password) => sealer.open(text, readPasswords(under), Date.now(), '');
+const seal = (value: object, under: Password = password) => sealer.seal(value, readPasswords(under), '');
 const bytesOf = (text: string) => Buffer.from(text, 'base64');
 
 const provider = workos({ clientId: 'client_01', apiKey: 'sk_test_01' });

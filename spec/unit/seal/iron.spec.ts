@@ -26,8 +26,8 @@ const password = 'the password that seals in these tests';
 const foreign = 'a password that nobody here has heard of';
 const payload = { accessToken: 'aaa.bbb.ccc', refreshToken: 'rt_1', user: { id: 'user_01', firstName: 'Zoë' } };
 
-const open = (text: string, under: Password = password) => sealer.open(text, readPasswords(under), Date.now());
-const seal = (value: object, under: Password = password) => sealer.seal(value, readPasswords(under));
+const open = (text: string, under: Password = password) => sealer.open(text, readPasswords(under), Date.now(), '');
+const seal = (value: object, under: Password = password) => sealer.seal(value, readPasswords(under), '');
 
 /**
  * What iron-session makes of a seal: the value, or undefined when it throws or answers with the empty object that it
@@ -95,7 +95,7 @@ describe('recorded seals', () => {
     const under = single ?? passwords!;
     expect(sealed).toMatch(/~2$/);
     for (const text of [sealed, sealed.replace(/~2$/, '')]) {
-      expect(sealer.open(text, readPasswords(under), recordedMs)).toEqual({
+      expect(sealer.open(text, readPasswords(under), recordedMs, '')).toEqual({
         ok: true,
         value: expected,
         passwordIndex: passwords ? Object.keys(passwords).reverse().indexOf(sealed.split('*')[1]!) : 0,
