@@ -63,12 +63,12 @@ export const layers = {
   },
 
   // What the header itself costs, which every request brings: reading it from the network, and making a text of it.
-  'bare Express, sent an Iron cookie': {
+  'bare Express sent an Iron cookie': {
     mount: (app) => layers['bare Express'].mount(app),
     cookie: ironSeal,
   },
 
-  'bare Express, sent a compact cookie': {
+  'bare Express sent a compact cookie': {
     mount: (app) => layers['bare Express'].mount(app),
     cookie: compactSeal,
   },

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { clearSeal, clearCookie, type CookieSettings, sealCandidates, type SetCookie, setSeal } from './cookies.js';
-import { addCookies, forbidCaching, keepOnResponse, removeCookies } from './response-headers.js';
+import { crowdedOut } from './flow-room.js';
+import { addCookies, forbidCaching, isOver, keepOnResponse, removeCookies, takesHeaders } from './response-headers.js';
 
 /** A request and its response. */
 export interface Exchange {
@@ -15,6 +16,8 @@ export interface Carrier {
   readonly read: (exchange: Exchange) => readonly string[];
   /** Whether the answer can still take a seal: found out before a token is spent for one. */
   readonly isOpen: (exchange: Exchange) => boolean;
+  /** Whether no headers will be written any more, so that nothing needs to be learnt for them. */
+  readonly isOver: (exchange: Exchange) => boolean;
   /**
    * Sends a seal back the way it came, if it is still wanted when the headers are written.
    *
@@ -90,7 +93,9 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       return sent === '' ? [] : [sent];
     },
 
-    isOpen: ({ res }: Exchange) => !res.headersSent,
+    isOpen: ({ res }: Exchange) => takesHeaders(res),
+
+    isOver,
 
     write: ({ req, res }: Exchange, seal: string, { isWanted, isRotated }: WriteOptions) => {
       if (sentHeader(req) !== undefined) {
@@ -99,9 +104,12 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       }
       const cookies = setSeal(seal, cookie, req.headers.cookie, isRotated);
       if (!cookies) return undefined;
-      keepCookies(res, settings, slot, [...cookies, ...clearReplaced(req)], isWanted);
       const written = cookies.filter((each) => !each.header.includes('; Max-Age=0'));
-      return { bytes: written.reduce((sum, each) => sum + each.header.length, 0), pieces: written.length };
+      const bytes = written.reduce((sum, each) => sum + each.header.length, 0);
+      // A session that has grown may leave no room for the sign-ins under way.
+      const crowded = crowdedOut(req.headers.cookie, cookie, { session: bytes });
+      keepCookies(res, settings, slot, [...cookies, ...crowded, ...clearReplaced(req)], isWanted);
+      return { bytes, pieces: written.length };
     },
 
     withdraw: ({ req, res }: Exchange, isWanted: () => boolean) => {

@@ -32,10 +32,26 @@ function encodedValues(header: string | undefined, name: string): string[] {
     const next = header.indexOf(';', at);
     const end = next === -1 ? header.length : next;
     const before = header.slice(header.lastIndexOf(';', at) + 1, at);
-    if (before.trim() === '') values.push(unquoted(header.slice(at + start.length, end).trim()));
+    if (trimmed(before) === '') values.push(unquoted(trimmed(header.slice(at + start.length, end))));
     at = header.indexOf(start, end);
   }
   return values;
+}
+
+/**
+ * Without space and tab at the ends, which is all that may stand around a cookie (RFC 6265 section 5.2). `trim()` takes
+ * more, such as a no-break space: a cookie of another name would be taken for ours.
+ */
+export function trimmed(text: string): string {
+  let [from, to] = [0, text.length];
+  while (from < to && isBlank(text, from)) from += 1;
+  while (to > from && isBlank(text, to - 1)) to -= 1;
+  return text.slice(from, to);
+}
+
+function isBlank(text: string, at: number): boolean {
+  const letter = text.charCodeAt(at);
+  return letter === 0x20 || letter === 0x09;
 }
 
 function unquoted(value: string): string {
@@ -63,22 +79,30 @@ const maxPieces = 4;
 const maxTotalBytes = 7_680;
 const maxRotatedBytes = 12_288;
 
+// How many values of a piece are tried, and how many runs of pieces: enough to find a session beside junk of a sibling
+// subdomain, and bounded whatever comes.
+const maxValuesOfPiece = 3;
+const maxRuns = 16;
+
 /**
  * What a request's cookies may have been written as: each value of the name, then the value that was split into
- * `name.0`, `name.1` and so on. A piece that an earlier, longer value has left over makes no difference: every run of
- * pieces from the first on is a candidate, and only the right one opens.
+ * `name.0`, `name.1` and so on. A piece that an earlier, longer value has left over makes no difference, nor does one
+ * that a sibling subdomain has planted: every run of pieces from the first on is a candidate, and only the right one
+ * opens. The longest come first.
  */
 export function sealCandidates(header: string | undefined, name: string): string[] {
   const whole = cookieValues(header, name);
   if (!header?.includes(`${name}.0=`)) return whole;
   const runs: string[] = [];
-  for (let piece = 0; piece < maxPieces; piece += 1) {
-    const [value] = encodedValues(header, `${name}.${piece}`);
-    if (value === undefined) break;
-    runs.push((runs.at(-1) ?? '') + value);
+  let longest = [''];
+  for (const piece of pieceNames(name)) {
+    const values = [...new Set(encodedValues(header, piece))].slice(0, maxValuesOfPiece);
+    longest = longest.flatMap((run) => values.map((value) => run + value)).slice(0, maxRuns);
+    if (longest.length === 0) break;
+    runs.unshift(...longest);
   }
   // Decoded as a whole: the cut may be inside an escape such as `%2F`.
-  return [...whole, ...runs.reverse().map(decode)];
+  return [...whole, ...runs.map(decode)];
 }
 
 /**

@@ -41,13 +41,13 @@ const unsafe = /[\u0000-\u001f\u007f\\]/;
 const longestPath = 2_048;
 
 /** A path of our own to return to, or the fallback: `//host`, `/\host` and absolute URLs lead away. */
-export function safeReturnPath(value: string | null | undefined, fallback: string): string {
-  if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > longestPath)
+export function safeReturnPath(value: string | null | undefined, fallback: string, longest = longestPath): string {
+  if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > longest)
     return fallback;
   const base = 'http://own.invalid';
   if (!URL.canParse(value, base)) return fallback;
   // `/..//host` is a path of ours until its dots are resolved: what is checked is what will be used.
   const { origin, pathname, search, hash } = new URL(value, base);
   const path = pathname + search + hash;
-  return origin === base && !path.startsWith('//') && path.length <= longestPath ? path : fallback;
+  return origin === base && !path.startsWith('//') && path.length <= longest ? path : fallback;
 }

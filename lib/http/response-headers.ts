@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http';
 
 import onHeaders from 'on-headers';
 
@@ -12,6 +12,36 @@ interface Kept {
   isWanted(): boolean;
 }
 
+/**
+ * Whether a response can still take headers. Handshakes of WebSockets come with all kinds of responses: `{}`, as in the
+ * examples of ws, or engine.io's, whose headers are gone once the 101 is written.
+ */
+export function takesHeaders(res: ServerResponse): boolean {
+  if (res.headersSent) return false;
+  const { getHeader, setHeader, removeHeader } = res as Partial<ServerResponse>;
+  if (![getHeader, setHeader, removeHeader].every((method) => typeof method === 'function')) return false;
+  try {
+    res.getHeader('Set-Cookie');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Whether nothing is written to this response any more, as far as it says. HTTP/2's has no `destroyed`, engine.io's has
+ * neither, and the answer to an upgrade is written by others, at once.
+ */
+export function isOver({ req, res }: { readonly req: IncomingMessage; readonly res: ServerResponse }): boolean {
+  const { headersSent, destroyed, writableEnded, stream } = res as Partial<ServerResponse> & {
+    readonly stream?: { readonly destroyed: boolean };
+  };
+  const isUpgrade = (req as { upgrade?: boolean }).upgrade === true;
+  return (
+    isUpgrade || headersSent !== false || destroyed === true || writableEnded === true || stream?.destroyed === true
+  );
+}
+
 const keptOf = new WeakMap<ServerResponse, Map<string, Kept>>();
 
 /**
@@ -20,6 +50,7 @@ const keptOf = new WeakMap<ServerResponse, Map<string, Kept>>();
  * is a sign-out which nobody can explain later. What is put into the same slot later takes its place.
  */
 export function keepOnResponse(res: ServerResponse, slot: string, next: Kept): void {
+  if (!takesHeaders(res)) return;
   let kept = keptOf.get(res);
   if (!kept) {
     const all = new Map<string, Kept>();
@@ -35,7 +66,7 @@ export function keepOnResponse(res: ServerResponse, slot: string, next: Kept): v
 }
 
 function assertKept(res: ServerResponse, kept: ReadonlyMap<string, Kept>): void {
-  if (res.headersSent) return;
+  if (!takesHeaders(res)) return;
   for (const each of kept.values()) {
     if (each.isWanted()) each.put(res);
     else each.take(res);
@@ -56,22 +87,25 @@ export function removeCookies(res: ServerResponse, cookies: readonly SetCookie[]
 
 function without(res: ServerResponse, cookies: readonly SetCookie[]): string[] {
   const names = new Set(cookies.map(({ name }) => name));
-  return list(res.getHeader('set-cookie')).filter((header) => !names.has(nameIn(header)));
+  return list(res.getHeader('Set-Cookie')).filter((header) => !names.has(nameIn(header)));
 }
 
 /**
- * Keeps the response out of every cache: `Set-Cookie` alone does not do that (RFC 9111 section 7.3).
+ * Keeps the response out of every cache: `Set-Cookie` alone does not do that (RFC 9111 section 7.3). Headers for single
+ * caches win over `Cache-Control` (RFC 9213 section 2.1), so they are taken off.
  *
  * @returns whether somebody had meant it for a shared cache
  */
 export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = ['Cookie']): boolean {
-  const said = list(res.getHeader('cache-control')).join();
+  if (!takesHeaders(res)) return false;
+  const said = list(res.getHeader('Cache-Control')).join();
+  const saidToOne = removeTargeted(res);
   // `no-transform` is not about storing: compression and proxies go by it.
   res.setHeader(
     'Cache-Control',
     /\bno-transform\b/i.test(said) ? 'private, no-store, no-transform' : 'private, no-store',
   );
-  const vary = list(res.getHeader('vary'))
+  const vary = list(res.getHeader('Vary'))
     .flatMap((value) => value.split(','))
     .map((value) => value.trim());
   const missing = varyBy.filter(
@@ -85,7 +119,20 @@ export function forbidCaching(res: ServerResponse, varyBy: readonly string[] = [
   const { headers } = (res as { req?: ServerResponse['req'] }).req ?? {};
   delete headers?.['if-none-match'];
   delete headers?.['if-modified-since'];
-  return /\b(public|s-maxage)\b/i.test(said);
+  return /\b(public|s-maxage)\b/i.test(said) || saidToOne.some((value) => !/\b(no-store|private)\b/i.test(value));
+}
+
+// `CDN-Cache-Control`, `Cloudflare-CDN-Cache-Control` and their kin; Fastly's and Varnish's; nginx's.
+const targeted = /^(.+-cache-control|surrogate-control|x-accel-expires)$/i;
+
+/** Takes off what speaks to single caches, and `Expires`, which speaks to old ones. Returns what the former said. */
+function removeTargeted(res: ServerResponse): string[] {
+  // engine.io's response cannot list its headers. No cache sees them.
+  const names = (res as Partial<ServerResponse>).getHeaderNames?.() ?? [];
+  const found = names.filter((name) => targeted.test(name));
+  const said = found.map((name) => list(res.getHeader(name)).join());
+  for (const name of [...found, 'Expires']) res.removeHeader(name);
+  return said;
 }
 
 function list(value: OutgoingHttpHeader | undefined): string[] {

@@ -76,6 +76,7 @@ export function sessionOf(req: IncomingMessage, mount: Mount): RequestSession {
   const value = valueAt(req, mount.property);
   const session = RequestSession.is(value) ? RequestSession.ofMount(mount, value) : undefined;
   if (session) return session;
+  if (value === null) throw setToNull(mount.property);
   throw missing('must mount these sessions before their guards, routes and get(): app.use(sessions).');
 }
 
@@ -88,6 +89,7 @@ export function onlySession(req: IncomingMessage): RequestSession {
   let only: RequestSession | undefined;
   for (const property of properties) {
     const value = valueAt(req, property);
+    if (value === null) throw setToNull(property);
     if (!RequestSession.is(value)) continue;
     if (only) {
       throw missing(
@@ -100,6 +102,13 @@ export function onlySession(req: IncomingMessage): RequestSession {
   throw missing(
     'must mount withSession(options) before whatever uses the session, and nothing may replace the session on the request.',
   );
+}
+
+/** In cookie-session, setting the session to null signs out. Here it would only hide the session from this request. */
+function setToNull(property: string): SessionConfigError {
+  const message = `was set to null, which signs nobody out. Call: await req.${property}.signOut().`;
+  const path = `req.${property}`;
+  return new SessionConfigError([{ path, message }], 'ERR_SESSION_MIDDLEWARE_MISSING');
 }
 
 function missing(message: string): SessionConfigError {

@@ -10,7 +10,7 @@ import {
 } from '../errors.js';
 import type { Middleware } from '../http/middleware.js';
 import { opensPage, requestPath } from '../http/navigation.js';
-import { forbidCaching } from '../http/response-headers.js';
+import { forbidCaching, takesHeaders } from '../http/response-headers.js';
 import { readGuardOptions, readRule } from '../options/check-options.js';
 import type { GuardOptions, Rule } from '../options/session-options.js';
 import { demandsOf } from '../rules/rule.js';
@@ -82,7 +82,7 @@ export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions 
     const signInPath = RequestSession.signInPathOf(session);
     // A guard before the sign-in itself would send the visitor in a circle.
     const isSignIn = requestPath(req).split('?', 1)[0] === signInPath;
-    if (redirect && signInPath !== undefined && !isSignIn && opensPage(req)) {
+    if (redirect && signInPath !== undefined && !isSignIn && opensPage(req) && takesHeaders(res)) {
       res.statusCode = 302;
       res.setHeader('Location', `${signInPath}?returnTo=${encodeURIComponent(requestPath(req))}`);
       res.end();
@@ -100,6 +100,6 @@ export function unavailableError(
 ): SessionUnavailableError {
   forbidCaching(res);
   // Also for an error handler that does not look at `error.headers`.
-  res.setHeader('Retry-After', retryAfterSeconds);
+  if (takesHeaders(res)) res.setHeader('Retry-After', retryAfterSeconds);
   return new SessionUnavailableError(reason, retryAfterSeconds);
 }

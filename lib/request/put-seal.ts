@@ -24,8 +24,9 @@ export interface SealPlacer {
   readonly withdraw: (exchange: Exchange) => void;
 }
 
-// How often the fleet is asked while a handler takes its time. Milliseconds.
+// How often the fleet is asked while a handler takes its time, and for how long. Milliseconds.
 const askAgainMs = 100;
+const askAtMostMs = 30_000;
 
 export function sealPlacer(life: Lifecycle, carrier: Carrier): SealPlacer {
   function put(exchange: Exchange, payload: SessionPayload, sealed: string, replaced?: SessionPayload) {
@@ -45,10 +46,13 @@ export function sealPlacer(life: Lifecycle, carrier: Carrier): SealPlacer {
   }
 
   /** What is learnt until the headers are written counts: a sign-out in another process takes the seal back. */
-  function keepAsking({ res }: Exchange, payloads: readonly SessionPayload[]): void {
-    if (!life.isShared) return;
+  function keepAsking(exchange: Exchange, payloads: readonly SessionPayload[]): void {
+    if (!life.isShared || carrier.isOver(exchange)) return;
+    let timesLeft = askAtMostMs / askAgainMs;
     const asking = setInterval(() => {
-      if (res.headersSent || res.destroyed) clearInterval(asking);
+      timesLeft -= 1;
+      // Not every response says that it is over, and one that never says so must not cost Redis commands for ever.
+      if (carrier.isOver(exchange) || timesLeft < 0) clearInterval(asking);
       else void life.learnEndings(...payloads);
     }, askAgainMs);
     asking.unref();

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 
-import { defaultRetryAfterSeconds } from '../errors.js';
+import { defaultRetryAfterSeconds, SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
 import type { SessionData, TokenSet, User } from '../session/payload.js';
@@ -53,6 +53,8 @@ export class RequestSession implements Fields {
     this.#mount = mount;
     this.#exchange = exchange;
     this.#earlier = earlier;
+    // What another package set here would be in no seal, and gone with the request.
+    Object.preventExtensions(this);
   }
 
   static is(value: unknown): value is RequestSession {
@@ -187,8 +189,18 @@ export class RequestSession implements Fields {
     return this.#mount.actions.signOut(this.#exchange, this, returnTo);
   }
 
-  save(): Promise<void> {
-    return this.#mount.actions.save(this.#exchange, this, this.data ?? {});
+  save(callback?: (error?: unknown) => void): Promise<void> {
+    const saved = this.#mount.actions.save(this.#exchange, this, this.data ?? {});
+    if (!callback) return saved;
+    // Outside the promise: what the callback throws is not a failure to save.
+    return saved.then(
+      () => {
+        process.nextTick(callback);
+      },
+      (error: unknown) => {
+        process.nextTick(callback, error);
+      },
+    );
   }
 
   /** For `JSON.stringify`: everything but the access token, the app's data, and what a session of this kind lacks. */
@@ -217,6 +229,22 @@ for (const name of accessorNames) {
       throw new TypeError(`session.${name} is read-only. Values of the app's own go into session.data.`);
     },
   });
+}
+
+/**
+ * What passport, connect-flash, csurf and other packages look for on a session of express-session. There is none of it
+ * here: without an error they would wait for ever, or keep what is gone with the request.
+ */
+const namesOfOthers = ['regenerate', 'destroy', 'reload', 'passport', 'flash', 'csrfSecret'];
+
+for (const name of namesOfOthers) {
+  const refuse = () => {
+    const message =
+      `must be changed: something (passport, connect-flash, csurf?) wants "session.${name}", which express-session's ` +
+      'sessions have and these do not. With another "property" here, both have a session of their own.';
+    throw new SessionConfigError([{ path: 'property', message }], 'ERR_SESSION_PROPERTY_TAKEN');
+  };
+  Object.defineProperty(RequestSession.prototype, name, { get: refuse, set: refuse });
 }
 
 /** How long a guard tells the visitor to wait, in seconds. */

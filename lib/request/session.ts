@@ -51,14 +51,14 @@ export interface SignedInSession<U extends User = SessionUser> extends SessionPr
   /** The app's own values, sealed beside the tokens. Change it, then `await session.save()`. */
   data: SessionData;
   /**
-   * Writes `data` into the cookie.
+   * Writes `data` into the cookie. With a callback, as of express-session, an error goes to it.
    *
    * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, `ERR_SESSION_COOKIE_TOO_LARGE`
    * @example
    * req.session.data.theme = 'dark';
    * await req.session.save();
    */
-  save(): Promise<void>;
+  save(callback?: (error?: unknown) => void): Promise<void>;
 }
 
 /** A visitor who is not signed in, with the reason. */

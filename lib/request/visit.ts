@@ -113,7 +113,8 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
         return whileValid(exchange, session);
       }
       case 'expired':
-        return refreshExpired(exchange, payload, check);
+        // A token is not spent for a seal that cannot be sent: the session is read-only here.
+        return carrier.isOpen(exchange) ? refreshExpired(exchange, payload, check) : signedOut('expired_jwt', payload);
       case 'invalid':
         // Neither refreshed nor cleared: a wrong `issuer` in the options would spend every session that comes by.
         life.reportRejected(payload, check);
@@ -129,7 +130,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   function whileValid(exchange: Exchange, session: VerifiedSession): SessionState | Promise<SessionState> {
     const nowMs = Date.now();
     const isDue = nowMs >= session.refreshFromMs || nowMs >= session.noteUseFromMs;
-    if (!isDue || !counts(exchange.req)) return signedIn(session);
+    if (!isDue || !counts(exchange.req) || !carrier.isOpen(exchange)) return signedIn(session);
     return nowMs >= session.refreshFromMs ? refreshAhead(exchange, session) : noteUse(exchange, session);
   }
 
@@ -277,7 +278,9 @@ function isOneCookie(seals: readonly string[]): boolean {
  * @throws {SessionConfigError}
  */
 function refuseOtherHosts(req: IncomingMessage): void {
-  if (isLoopback((req.headers.host ?? '').replace(/:\d+$/, ''))) return;
+  // HTTP/2 sends the host as a pseudo-header.
+  const host = String(req.headers[':authority'] ?? req.headers.host ?? '');
+  if (isLoopback(host.replace(/:\d+$/, ''))) return;
   throw new SessionConfigError([
     {
       path: 'cookie.secure',

@@ -4,7 +4,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import cookieParser from 'cookie-parser';
 
 import { type CarrierSettings, keepCookies } from '../http/carrier.js';
-import { clearCookie, type CookieSettings, type SetCookie, setCookie } from '../http/cookies.js';
+import { clearCookie, type CookieSettings, setCookie } from '../http/cookies.js';
+import { crowdedOut, flowMark, flowName, withoutMark } from '../http/flow-room.js';
 import { isRecord } from '../json.js';
 import type { SealSettings } from '../options/config.js';
 import type { SignInRequest } from '../provider/provider.js';
@@ -25,13 +26,15 @@ export interface Flow extends Pick<SignInRequest, 'state' | 'nonce' | 'codeVerif
 /** How long a visitor may take to sign in at the provider. Seconds. */
 export const flowSeconds = 600;
 
-// A browser that begins to sign in again and again would in the end send more cookies than a server takes.
-const maxFlows = 5;
-
 /** The cookies of sign-ins under way. */
 export interface Flows {
-  /** Writes a flow, and removes abandoned ones once there are too many. */
-  readonly write: (req: IncomingMessage, res: ServerResponse, flow: Omit<Flow, 'boundTo'>) => Promise<void>;
+  /** Writes a flow, and removes those for which there is no room. `isCrossSite`: another site has sent the browser. */
+  readonly write: (
+    req: IncomingMessage,
+    res: ServerResponse,
+    flow: Omit<Flow, 'boundTo'>,
+    isCrossSite: boolean,
+  ) => Promise<void>;
   /** The flow that began with this `state` in this browser, if it is still good. */
   readonly read: (req: IncomingMessage, res: ServerResponse, state: string) => Promise<Flow | undefined>;
   readonly forget: (res: ServerResponse, state: string) => void;
@@ -42,36 +45,27 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
   const { cookie } = carrier;
   const [sealer] = sealers;
   const readCookies = cookieParser();
-  const prefix = `${cookie.name}-flow-`;
 
   /** One cookie for each sign-in under way, so that two tabs do not get into each other's way. */
   function settingsOf(state: string): CookieSettings {
     const id = createHash('sha256').update(state).digest('hex').slice(0, 8);
     return {
       ...cookie,
-      name: `${prefix}${id}`,
+      name: flowName(cookie.name, id),
       // The provider sends the browser back from another site, to which a Strict cookie is not sent.
       sameSite: cookie.sameSite === 'none' ? 'none' : 'lax',
       maxAge: flowSeconds,
     };
   }
 
-  /** Removals for the cookies of sign-ins that were not finished. */
-  function abandoned({ headers }: IncomingMessage): SetCookie[] {
-    const names = (headers.cookie ?? '').split(';').map((pair) => pair.split('=', 1)[0]?.trim() ?? '');
-    const flows = new Set(
-      names.filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length))),
-    );
-    return flows.size < maxFlows ? [] : [...flows].map((name) => ({ name, header: clearCookie({ ...cookie, name }) }));
-  }
-
   return {
-    write: async (req, res, flow) => {
+    write: async (req, res, flow, isCrossSite) => {
       const settings = settingsOf(flow.state);
       const sealed = (await sealer?.seal({ ...flow, boundTo }, passwords, boundTo)) ?? '';
+      const value = encodeURIComponent(sealed) + flowMark(flow.until - flowSeconds * 1000, isCrossSite);
       keepCookies(res, carrier, 'flow', [
-        { name: settings.name, header: setCookie(encodeURIComponent(sealed), settings) },
-        ...abandoned(req),
+        { name: settings.name, header: setCookie(value, settings) },
+        ...crowdedOut(req.headers.cookie, cookie, { flow: `; ${settings.name}=${value}`.length }),
       ]);
     },
 
@@ -83,7 +77,7 @@ export function flowCookies(carrier: CarrierSettings, { passwords, sealers }: Se
       });
       const sealed = (req as { cookies?: Record<string, unknown> }).cookies?.[settingsOf(state).name];
       if (typeof sealed !== 'string') return undefined;
-      const opened = open(sealed, sealers, passwords, Date.now(), boundTo);
+      const opened = open(withoutMark(sealed), sealers, passwords, Date.now(), boundTo);
       if (!opened.ok || !isFlow(opened.value)) return undefined;
       const flow = opened.value;
       return flow.boundTo === boundTo && flow.state === state && Date.now() < flow.until ? flow : undefined;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { type Box, decrypt, encrypt, ivBytes, tagBytes } from './aes-256-gcm.js';
 import type { Passwords } from './passwords.js';
-import type { Opened, Sealer } from './sealer.js';
+import { fullWork, type Opened, type Sealer, takeWork, type Work } from './sealer.js';
 
 /** Where the parts of a seal lie. Its first byte, or the lack of one, tells which layout it is. */
 interface Layout {
@@ -56,14 +56,20 @@ export function rubySealer(): Sealer {
   } satisfies Sealer);
 }
 
-function openAesGcm(text: string, { newestFirst }: Passwords): Opened {
+function openAesGcm(
+  text: string,
+  { newestFirst }: Passwords,
+  _nowMs: number,
+  _binding: string,
+  work: Work = fullWork(),
+): Opened {
   // Version 6 broke its lines. Node skips what is not base64.
   const bytes = Buffer.from(text, 'base64');
   if (bytes.length < leastBytes) return { ok: false, problem: 'bad_shape' };
   let damaged = false;
   for (const layout of bytes[0] === versionByte ? [current, older] : [older]) {
     for (const [passwordIndex, { password }] of newestFirst.entries()) {
-      const key = layout.keyOf(password);
+      const key = takeWork(work) ? layout.keyOf(password) : undefined;
       if (!key) continue;
       const unboxed = decrypt(key, layout.split(bytes));
       if (unboxed.ok) return parse(unboxed.text, passwordIndex);

@@ -3,7 +3,7 @@ import { createHash, hkdfSync } from 'node:crypto';
 import { packValue, unpackValue } from './compact-layout.js';
 import { decryptFresh, encryptFresh, leastBoxBytes, type RootKey, rootKey } from './fresh-key-gcm.js';
 import type { Passwords } from './passwords.js';
-import type { Opened, Sealer } from './sealer.js';
+import { fullWork, type Opened, type Sealer, takeWork, type Work } from './sealer.js';
 
 // No letter of base64, so that the seals of the Ruby SDK are not taken for these. Another version is another prefix.
 const prefix = 'c1.';
@@ -35,7 +35,13 @@ export function compactSealer(): Sealer {
   } satisfies Sealer);
 }
 
-function openCompact(text: string, { newestFirst }: Passwords, _nowMs: number, binding: string): Opened {
+function openCompact(
+  text: string,
+  { newestFirst }: Passwords,
+  _nowMs: number,
+  binding: string,
+  work: Work = fullWork(),
+): Opened {
   const letters = text.slice(prefix.length);
   const box = Buffer.from(letters, 'base64url');
   // base64url has several spellings of the same bytes. Only one of them is accepted.
@@ -43,6 +49,7 @@ function openCompact(text: string, { newestFirst }: Passwords, _nowMs: number, b
   if (!isShaped) return { ok: false, problem: 'bad_shape' };
   let madeHere: Buffer | undefined;
   for (const [passwordIndex, entry] of newestFirst.entries()) {
+    if (!takeWork(work)) break;
     const opened = decryptFresh(keyOf(entry), box, contextOf(binding));
     if (opened.ok) return unpack(opened.bytes, binding, passwordIndex);
     if (opened.unauthenticated.subarray(0, magic.length).equals(magic)) madeHere = opened.unauthenticated;

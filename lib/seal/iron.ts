@@ -9,7 +9,7 @@ import {
 
 import { isRecord } from '../json.js';
 import type { Passwords } from './passwords.js';
-import type { Opened, Sealer } from './sealer.js';
+import { fullWork, type Opened, type Sealer, takeWork, type Work } from './sealer.js';
 
 /**
  * Iron seals, as iron-session and WorkOS's JavaScript packages write them:
@@ -23,6 +23,9 @@ const shape = /^Fe26\.2\*\w{1,32}\*[0-9a-f]{64}\*[\w-]{22}\*[\w-]{22,}\*\d{0,16}
 type Field = 'covered' | 'id' | 'encryptionSalt' | 'iv' | 'ciphertext' | 'expiry' | 'macSalt' | 'mac';
 type Fields = Readonly<Record<Field, string>>;
 
+// 32 bytes in base64url.
+const macLength = 43;
+
 // Iron forgives a clock that is this far off, both ways.
 const skewMs = 60_000;
 
@@ -34,7 +37,8 @@ const skewMs = 60_000;
 export function ironSealer(): Sealer {
   return Object.freeze({
     name: 'iron',
-    recognises: (text: string) => text.startsWith('Fe26.'),
+    // A run of pieces that is not whole lacks fields, and costs no derivation.
+    recognises: (text: string) => readFields(text) !== undefined,
     open: openIron,
     preload: async () => {
       await import('iron-session');
@@ -48,14 +52,24 @@ export function ironSealer(): Sealer {
   });
 }
 
-function openIron(text: string, passwords: Passwords, nowMs: number): Opened {
+function openIron(
+  text: string,
+  passwords: Passwords,
+  nowMs: number,
+  _binding: string,
+  work: Work = fullWork(),
+): Opened {
   const fields = readFields(text);
-  const sealedWith = fields && findPassword(fields, passwords);
+  // One derivation is kept for the text itself.
+  const forMac = { derivations: work.derivations - 1 };
+  const sealedWith = fields && findPassword(fields, passwords, forMac);
+  work.derivations = forMac.derivations + 1;
   if (!fields || !sealedWith) {
     // The letters are checked only now, for the operator: the MAC vouches for those of a good seal in a tenth of the time.
     if (!fields || !shape.test(text)) return { ok: false, problem: 'bad_shape' };
-    return { ok: false, problem: isUnderOurPassword(fields, passwords) ? 'tampered' : 'unknown_password' };
+    return { ok: false, problem: isUnderOurPassword(fields, passwords, work) ? 'tampered' : 'unknown_password' };
   }
+  work.derivations -= 1;
   // The MAC holds: from here on what the seal says is believed.
   if (!/^\d*$/.test(fields.expiry)) return { ok: false, problem: 'bad_shape' };
   if (fields.expiry !== '' && Number(fields.expiry) <= nowMs - skewMs) return { ok: false, problem: 'expired_seal' };
@@ -75,17 +89,19 @@ function readFields(text: string): Fields | undefined {
     text.split('*', 9);
   if (prefix !== 'Fe26.2' || ending === undefined || more.length > 0) return undefined;
   const mac = ending.replace(/~\d$/, '');
+  if (mac.length !== macLength) return undefined;
   const covered = text.slice(0, -(macSalt.length + ending.length + 2));
   return { covered, id, encryptionSalt, iv, ciphertext, expiry, macSalt, mac };
 }
 
 /** The password under which the MAC holds: those with the seal's own id are tried first, then all others. */
-function findPassword({ covered, id, macSalt, mac }: Fields, { newestFirst }: Passwords) {
+function findPassword({ covered, id, macSalt, mac }: Fields, { newestFirst }: Passwords, work: Work) {
   // base64url has several spellings of the same bytes. The text is compared, so that only one of them is accepted.
   const given = Buffer.from(mac);
   const candidates = newestFirst.map(({ password, id: own }, index) => ({ password, index, isNamed: own === id }));
   if (candidates.length > 1) candidates.sort((one, other) => Number(other.isNamed) - Number(one.isNamed));
   return candidates.find(({ password }) => {
+    if (!takeWork(work)) return false;
     const expected = Buffer.from(
       createHmac('sha256', deriveKey(password, macSalt)).update(covered).digest('base64url'),
     );
@@ -98,9 +114,14 @@ function findPassword({ covered, id, macSalt, mac }: Fields, { newestFirst }: Pa
  * operator a damaged cookie from a wrong password, which the MAC cannot. One block, without padding and with the same
  * work whatever comes out: nothing here tells the sender anything about the plaintext.
  */
-function isUnderOurPassword({ encryptionSalt, iv, ciphertext }: Fields, { newestFirst }: Passwords): boolean {
+function isUnderOurPassword(
+  { encryptionSalt, iv, ciphertext }: Fields,
+  { newestFirst }: Passwords,
+  work: Work,
+): boolean {
   const [vector, block] = [Buffer.from(iv, 'base64url'), Buffer.from(ciphertext, 'base64url').subarray(0, 16)];
   const beginnings = newestFirst.map(({ password }) => {
+    if (!takeWork(work)) return '';
     const decipher = createDecipheriv('aes-256-cbc', deriveKey(password, encryptionSalt), vector).setAutoPadding(false);
     return decipher.update(block).toString('latin1');
   });

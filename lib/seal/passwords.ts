@@ -18,6 +18,9 @@ export interface Passwords {
 // Iron's own minimum, counted as it counts: in characters.
 const minimumLength = 32;
 
+// A request derives a limited number of keys, and each password costs one: more of them could never all be tried.
+const mostPasswords = 20;
+
 // The id that WorkOS's packages and iron-session give a lone password.
 const loneId = '1';
 
@@ -30,6 +33,8 @@ export const passwordCheck: Check = (value) => {
   }
   const entries = Object.entries(value);
   if (entries.length === 0) return `${wanted} an empty ${Array.isArray(value) ? 'list' : 'map'} was given.`;
+  if (entries.length > mostPasswords)
+    return `must be at most ${mostPasswords} passwords; ${entries.length} were given.`;
   const wrongId = entries.find(([id]) => !/^(0|[1-9]\d{0,8})$/.test(id));
   if (wrongId) return 'must have whole numbers as its ids: the highest one seals.';
   const tooShort = entries.find(([, password]) => !longEnough(password));

@@ -16,14 +16,39 @@ export interface Sealer {
   readonly name: string;
   /** Whether these bytes claim to be this format. Decides only who tries to open them. */
   recognises(text: string): boolean;
-  /** Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. */
-  open(text: string, passwords: Passwords, nowMs: number, binding: string): Opened;
+  /**
+   * Never throws: whatever a browser sends is a value. Synchronous, so that a request need not wait. Takes one from
+   * `work` for each key that it derives, and stops when there is none left.
+   */
+  open(text: string, passwords: Passwords, nowMs: number, binding: string, work?: Work): Opened;
   /** Seals with the newest password. */
   seal(value: object, passwords: Passwords, binding: string): Promise<string>;
   /** How whoever reads these seals names the fields of a session. Default: `camelCase`. */
   readonly fields?: 'camelCase' | 'snake_case' | undefined;
   /** Loads what `seal` needs, where that is not loaded with the sealer. Rejects when it cannot be loaded. */
   preload?(): Promise<void>;
+}
+
+/** How many keys may still be derived. */
+export interface Work {
+  derivations: number;
+}
+
+/** The most keys that are derived for what one request brings: a forged cookie must not cost more, whatever is in it. */
+export const maxDerivations = 24;
+
+export const fullWork = (): Work => ({ derivations: maxDerivations });
+
+/** Takes one derivation; false when there is none left. */
+export function takeWork(work: Work): boolean {
+  if (work.derivations <= 0) return false;
+  work.derivations -= 1;
+  return true;
+}
+
+/** Whether a text claims to be a seal of one of these formats. */
+export function isRecognised(text: string, sealers: readonly Sealer[]): boolean {
+  return sealers.some((one) => one.recognises(text));
 }
 
 /** Opens a seal in whichever of the formats it is written. */
@@ -33,9 +58,10 @@ export function open(
   passwords: Passwords,
   nowMs: number,
   binding: string,
+  work: Work = fullWork(),
 ): Opened {
   const sealer = sealers.find((one) => one.recognises(text));
-  return sealer ? sealer.open(text, passwords, nowMs, binding) : { ok: false, problem: 'bad_shape' };
+  return sealer ? sealer.open(text, passwords, nowMs, binding, work) : { ok: false, problem: 'bad_shape' };
 }
 
 /** Sealing as it is set up, and a name for the set-up by which others can tell whether theirs is the same. */

@@ -8,7 +8,7 @@ import type { SessionPayload, TokenSet } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import type { RetryableReason, TokenReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
-import { inlineKeySet, KeyNotPublished, type KeySet, keySet } from './key-set.js';
+import { inlineKeySet, KeyNotPublished, type KeySet, keySet, maxKeys } from './key-set.js';
 import { signedClaims } from './rs256.js';
 
 /** Three answers, never two: good, bad (expired is one kind of bad), cannot tell. */
@@ -101,6 +101,7 @@ function problemOfRules(rules: unknown): string | undefined {
   if (keys !== undefined && !(Array.isArray(keys) && keys.length > 0 && keys.every(isRecord))) {
     return 'must give "keys" as a list of at least one JWK.';
   }
+  if (Array.isArray(keys) && keys.length > maxKeys) return `must give at most ${maxKeys} "keys".`;
   if (!Array.isArray(algorithms) || !Array.isArray(issuer)) return 'must give "algorithms" and "issuer" as lists.';
   return audience === undefined || Array.isArray(audience) ? undefined : 'must give "audience" as a list.';
 }

@@ -35,6 +35,11 @@ export interface KeySet {
 const refetchAfterMs = 30_000;
 // The shortest time between two fetches for the same key: tokens with an invented key must not cause a storm.
 const refetchPauseMs = 1_000;
+/**
+ * The most keys of a key set that is used. Providers publish two or three. Each is parsed on the event loop, and a token
+ * without a key id is tried with all of them.
+ */
+export const maxKeys = 100;
 // While the key server lags behind, an unknown key says nothing about the token.
 const lagMs = 30_000;
 
@@ -45,6 +50,9 @@ export function keySet(url: string): KeySet {
     // With an empty set the key of every session would count as withdrawn.
     if (!Array.isArray(document.keys) || document.keys.length === 0) {
       throw new ProviderFailure('server_error', 'The key set has no keys.');
+    }
+    if (document.keys.length > maxKeys) {
+      throw new ProviderFailure('server_error', `The key set has more than ${maxKeys} keys.`);
     }
     return { local: createLocalJWKSet(document as unknown as JSONWebKeySet), rsa: rsaKeys(document.keys) };
   });

@@ -22,9 +22,11 @@ export function signedClaims(token: string, keyOf: (kid: string) => KeyObject | 
 /** The keys of a key set that `signedClaims` can use, by id. Two keys with the same id are left out: either could be meant. */
 export function rsaKeys(keys: readonly unknown[]): ReadonlyMap<string, KeyObject> {
   const found = new Map<string, KeyObject>();
-  const ids = keys.map((jwk) => isRecord(jwk) && jwk.kid);
+  // Counted once: comparing each key with all others would take minutes for a hostile key set.
+  const times = new Map<unknown, number>();
+  for (const jwk of keys) if (isRecord(jwk)) times.set(jwk.kid, (times.get(jwk.kid) ?? 0) + 1);
   for (const jwk of keys) {
-    if (!isRecord(jwk) || typeof jwk.kid !== 'string' || ids.filter((id) => id === jwk.kid).length > 1) continue;
+    if (!isRecord(jwk) || typeof jwk.kid !== 'string' || times.get(jwk.kid) !== 1) continue;
     const key = rsaKey(jwk);
     if (key) found.set(jwk.kid, key);
   }

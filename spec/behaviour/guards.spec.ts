@@ -546,7 +546,10 @@ describe('a navigation to a route behind two withSession', () => {
     });
     open.push(app);
     const login = await request(app.url).get('/login?returnTo=%2Faccount').set(navigation).redirects(0);
-    expect([login.status, login.headers.location]).toEqual([303, expect.stringContaining('/user_management/authorize')]);
+    expect([login.status, login.headers.location]).toEqual([
+      303,
+      expect.stringContaining('/user_management/authorize'),
+    ]);
     const other = await request(app.url).get('/account').set(navigation).redirects(0);
     expect([other.status, other.headers.location]).toEqual([302, '/login?returnTo=%2Faccount']);
   });

@@ -41,3 +41,57 @@ describe('a response that a handler meant for shared caches', () => {
     expect(told).toEqual(cacheControl === false ? [] : [event]);
   });
 });
+
+describe('headers for single caches, which win over Cache-Control', () => {
+  const forCaches = {
+    'CDN-Cache-Control': 'max-age=600',
+    'Cloudflare-CDN-Cache-Control': 'public, max-age=600',
+    'Vercel-CDN-Cache-Control': 'max-age=600',
+    'Netlify-Cdn-Cache-Control': 'max-age=600',
+    'Surrogate-Control': 'max-age=600',
+    'X-Accel-Expires': '600',
+    Expires: 'Thu, 01 Jan 2099 00:00:00 GMT',
+  };
+
+  async function answered(
+    sealed: string | undefined,
+    options: Partial<SessionOptions>,
+    how: 'setHeader' | 'writeHead',
+  ) {
+    const told: SessionEvents['misconfigured'][] = [];
+    const events = { misconfigured: (event: SessionEvents['misconfigured']) => told.push(event) };
+    const app = await frameworks[0]!.listen((each) => {
+      each.use(withSession(workosOptions(workos.server, { ...options, events })));
+      each.get('/', (_req, res) => {
+        if (how === 'writeHead') res.writeHead(200, forCaches);
+        else for (const [name, value] of Object.entries(forCaches)) res.setHeader(name, value);
+        res.end('page');
+      });
+    });
+    workos.closing(app);
+    const { headers } = await createBrowser(app.url).get('/', sealed === undefined ? {} : cookieHeader(sealed));
+    return { left: Object.keys(forCaches).filter((name) => headers.has(name)), told };
+  }
+
+  it.each(['setHeader', 'writeHead'] as const)('are taken off a response with a session, after %s', async (how) => {
+    const { sealed } = await sealedSession(workos.server, expired);
+    const { left, told } = await answered(sealed, {}, how);
+    expect(left).toEqual([]);
+    expect(told).toMatchObject([{ problem: 'shared_cache' }]);
+  });
+
+  it("are taken off what a signed-in visitor is shown, with cacheControl: 'authenticated'", async () => {
+    const { sealed } = await sealedSession(workos.server);
+    const { left } = await answered(sealed, { cacheControl: 'authenticated' }, 'setHeader');
+    expect(left).toEqual([]);
+  });
+
+  it('stay on every other response', async () => {
+    const all = Object.keys(forCaches);
+    const { sealed } = await sealedSession(workos.server);
+    expect((await answered(undefined, { cacheControl: 'authenticated' }, 'setHeader')).left).toEqual(all);
+    expect((await answered(sealed, {}, 'setHeader')).left).toEqual(all);
+    const due = (await sealedSession(workos.server, expired)).sealed;
+    expect((await answered(due, { cacheControl: false }, 'setHeader')).left).toEqual(all);
+  });
+});

@@ -204,6 +204,7 @@ describe('a key server that is away', () => {
   it.each<[string, Fault]>([
     ['an error page', answers.htmlBadGateway],
     ['no keys', { status: 200, body: { keys: [] } }],
+    ['more than 100 keys', { status: 200, body: { keys: Array(101).fill({ kty: 'RSA', kid: 'one' }) } }],
     ['something else', { status: 200, body: [] }],
     ['a redirect', { status: 302, headers: { location: '/elsewhere' } }],
     ['a reset', 'reset'],

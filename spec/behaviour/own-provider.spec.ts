@@ -383,6 +383,7 @@ describe('access tokens that are JWTs', () => {
   it.each<[string, (rules: AccessTokenRules) => unknown, RegExp]>([
     ['neither keys nor a URL', (rules) => ({ ...rules, keys: undefined }), /"keys" or "keysUrl"/],
     ['an empty list of keys', (rules) => ({ ...rules, keys: [] }), /at least one JWK/],
+    ['more than 100 keys', (rules) => ({ ...rules, keys: Array(101).fill(rules.keys![0]) }), /at most 100 "keys"/],
     ['keys that are not objects', (rules) => ({ ...rules, keys: ['pem'] }), /at least one JWK/],
     ['an issuer that is not a list', (rules) => ({ ...rules, issuer: 'https://id.example.com/tenant' }), /as lists/],
     ['algorithms that are not a list', (rules) => ({ ...rules, algorithms: 'RS256' }), /as lists/],

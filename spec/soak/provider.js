@@ -32,8 +32,14 @@ export async function startProvider({ lifetimeSeconds, chance, between, tellReus
   let fault;
   let whenIdle = () => undefined;
 
-  async function issue({ expired = false } = {}) {
-    const session = { id: `session_${randomUUID()}`, user: { id: `user_${randomUUID()}` }, alive: true, tokens: [] };
+  async function issue({ expired = false, broken = false } = {}) {
+    const session = {
+      broken,
+      id: `session_${randomUUID()}`,
+      user: { id: `user_${randomUUID()}` },
+      alive: true,
+      tokens: [],
+    };
     return grant(session, expired ? -30 : lifetimeSeconds);
   }
 
@@ -76,6 +82,10 @@ export async function startProvider({ lifetimeSeconds, chance, between, tellReus
     }
 
     const known = refreshTokens.get(presented);
+    if (known?.session.broken) {
+      answer(res, problems[500]);
+      return;
+    }
     if (!known?.session.alive || known.spentMs !== undefined) {
       if (known?.session.alive) {
         counts.reused += 1;
@@ -121,6 +131,7 @@ export async function startProvider({ lifetimeSeconds, chance, between, tellReus
     counts,
     /** What can go wrong. All of it before a token is rotated: what is lost after that is lost to any client. */
     faults: ['500', '502', '429', 'hang', 'slow'],
+    /** `broken`: a session at which the provider itself fails, each time. */
     issue,
     /** Whether this refresh token is one that has not been presented yet. */
     isUnspent: (refreshToken) => {

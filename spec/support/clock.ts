@@ -17,19 +17,21 @@ export function useClock(): Clock {
   const realMonotonic = performance.now.bind(performance);
   let offset = 0;
   let monotonicOffset = 0;
+  let moved: { mockRestore: () => void }[] = [];
   const reset = (): void => {
     offset = 0;
   };
 
   beforeEach(() => {
     reset();
-    jest.spyOn(Date, 'now').mockImplementation(() => realNow() + offset);
-    jest.spyOn(performance, 'now').mockImplementation(() => realMonotonic() + monotonicOffset);
+    moved = [
+      jest.spyOn(Date, 'now').mockImplementation(() => realNow() + offset),
+      jest.spyOn(performance, 'now').mockImplementation(() => realMonotonic() + monotonicOffset),
+    ];
   });
 
   afterEach(() => {
-    jest.mocked(Date.now).mockRestore();
-    jest.mocked(performance.now).mockRestore();
+    for (const clock of moved) clock.mockRestore();
   });
 
   return {

@@ -11,7 +11,8 @@ import { redisFleet } from 'express-sealed-session/redis';
 import { createFleet, fleetParts } from '../../dist/fleet/fleet.js';
 
 const settings = JSON.parse(process.argv[2]);
-const { library, redisPorts, provider, strict, password, fleet, refresh, clockToleranceSeconds } = settings;
+const { library, redisPorts, sentinel, baseUrl, provider, strict, password, fleet, refresh, clockToleranceSeconds } =
+  settings;
 const isWanted = ({ type, name }) => settings.reports?.includes(name ?? type) ?? true;
 let reported = 0;
 function report(message) {
@@ -26,7 +27,11 @@ const client = await (library === 'ioredis' ? connectIoredis() : connectNodeRedi
 
 async function connectIoredis() {
   const { Cluster, Redis } = await import('ioredis');
-  const redis = redisPorts.length > 1 ? new Cluster(redisPorts) : new Redis(redisPorts[0]);
+  const redis = sentinel
+    ? new Redis({ sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: sentinel.name })
+    : redisPorts.length > 1
+      ? new Cluster(redisPorts)
+      : new Redis(redisPorts[0]);
   // The middleware handles every error. Without a listener, the library would print them.
   redis.on('error', () => undefined);
   await once(redis, 'ready');
@@ -92,6 +97,7 @@ const sessions = withSession({
     },
   },
   password,
+  baseUrl,
   fleet: counted,
   refresh,
   clockToleranceSeconds,
@@ -111,6 +117,7 @@ app.use((req, res, next) => {
   });
 });
 
+if (baseUrl) app.use(sessions.routes());
 app.get('/', (req, res) => res.json(sessions.get(req)));
 app.get('/guarded', sessions.require(), (req, res) => res.json(sessions.signedIn(req)));
 app.get('/refresh', async (req, res) => {

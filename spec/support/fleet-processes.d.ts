@@ -26,6 +26,10 @@ export interface AppSettings {
   library: RedisLibrary;
   /** One port, or those of the masters of a cluster. */
   redisPorts: readonly number[];
+  /** In place of `redisPorts`: a Sentinel, and the name of what it watches. For ioredis. */
+  sentinel?: { port: number; name: string };
+  /** With it, the app has the routes that sign in and out. */
+  baseUrl?: string;
   provider: { clientId: string; apiKey: string; baseUrl: string };
   /** Whether the provider treats a replayed refresh token as an attack. */
   strict: boolean;

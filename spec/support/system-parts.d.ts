@@ -1,4 +1,4 @@
-export type Part = 'chromium' | 'redis';
+export type Part = 'chromium' | 'redis' | 'nginx';
 
 /** Where the program is; undefined when it is not installed. */
 export function partPath(name: Part): string | undefined;

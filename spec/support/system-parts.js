@@ -12,6 +12,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const parts = {
   chromium: { command: 'chromium', fallback: '/usr/bin/chromium', debianPackage: 'chromium' },
   redis: { command: 'redis-server', fallback: undefined, debianPackage: 'redis-server' },
+  // Debian puts it where only root's PATH leads.
+  nginx: { command: 'nginx', fallback: '/usr/sbin/nginx', debianPackage: 'nginx' },
 };
 
 const inCi = process.env.CI === 'true';

@@ -53,6 +53,10 @@ describe('the values of a cookie', () => {
     ['an encoded value', 'a=%7B%22b%22%3A1%7D', ['{"b":1}']],
     ['an encoding that is none', 'a=100%; a=%zz; a=%E4', ['100%', '%zz', '%E4']],
     ['stray semicolons', ';;a=1;;', ['1']],
+    ['tabs around', '\ta\u0009=2;\t a=1\t ;b=3', ['1']],
+    ['a no-break space before the name, which is another name', '\u00a0a=1', []],
+    ['a no-break space around the value, which is part of it', 'a=\u00a01\u00a0', ['\u00a01\u00a0']],
+    ['a line break of Unicode before the name', '\u2028a=1; \u0085a=2', []],
   ])('are found in %s', (_, header, values) => {
     expect(cookieValues(header, 'a')).toEqual(values);
   });
@@ -207,6 +211,18 @@ describe('a seal in cookies', () => {
     expect(sealCandidates('s.1=b; s.2=c', 's')).toEqual([]);
     expect(sealCandidates('s.0=a; s.2=c', 's')).toEqual(['a']);
     expect(sealCandidates(Array.from({ length: 20 }, (_, index) => `s.${index}=a`).join('; '), 's')).toHaveLength(4);
+  });
+
+  it('is found beside junk pieces of a sibling subdomain', () => {
+    expect(sealCandidates('s.0=junk; s.0=a; s.1=b', 's')).toContain('ab');
+    expect(sealCandidates('s.0=a; s.1=junk; s.1=b; s.2=c; s.3=junk', 's')).toContain('abc');
+    const twoOfEach = ['a', 'b', 'c', 'd'].flatMap((value, index) => [`s.${index}=junk`, `s.${index}=${value}`]);
+    expect(sealCandidates(twoOfEach.join('; '), 's')).toContain('abcd');
+  });
+
+  it('makes a bounded number of candidates of many pieces', () => {
+    const pieces = Array.from({ length: 2_000 }, (_, index) => `s.${index % 4}=${index}`);
+    expect(sealCandidates(pieces.join('; '), 's').length).toBeLessThanOrEqual(44);
   });
 
   const oddLengths = Array.from({ length: 70 }, (_, index) => 3_000 + index * 251);

@@ -354,6 +354,11 @@ describe('the layout', () => {
 });
 
 describe('the format that is written', () => {
+  it('is refused at start-up where the provider names something else than a sealer', () => {
+    const provider = { ...workos({ clientId: 'client_01', apiKey: 'sk_test_01' }), sealer: {} as never };
+    expect(() => createSessionManager({ provider, password })).toThrow(/"sealer", which must have these as methods/);
+  });
+
   it('is compact for every provider but WorkOS, and each is read', async () => {
     const own = workos({ clientId: 'client_01', apiKey: 'sk_test_01' });
     const other = { ...own, sealer: undefined };

@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { runInNewContext } from 'node:vm';
 
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
@@ -133,6 +134,12 @@ describe('rsaKeys()', () => {
       { ...small, kid: 'small' },
     ]);
     expect([...found.keys()]).toEqual(['one']);
+  });
+
+  it('reads a hostile key set of 90,000 keys in linear time', () => {
+    const read = () => [...rsaKeys(Array.from({ length: 90_000 }, () => ({ kid: '' })))];
+    // A quadratic reader takes minutes, and no time limit of a test can stop it. This one can.
+    expect(runInNewContext('read()', { read }, { timeout: 4_000 })).toEqual([]);
   });
 
   it('takes the public part of a private key that was published by mistake', () => {
