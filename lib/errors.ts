@@ -1,4 +1,5 @@
 import type { FinalReason, RetryableReason } from './session/reasons.js';
+import type { SignInCheck } from './session/sign-in-check.js';
 
 /**
  * Every code an error of this package can carry. Match on `code`, not on the class: bundlers and duplicate
@@ -108,25 +109,43 @@ export type SignInFailure =
   | 'provider_error'
   /** The code was used before: the back button, or a reload. */
   | 'code_spent'
+  /** The provider refused to exchange the code. */
+  | 'exchange_refused'
   /** The provider's answer does not belong to this sign-in, or is not whole. */
-  | 'check_failed';
+  | 'check_failed'
+  /** The provider could not be asked. The visitor is answered 503. */
+  | 'provider_unavailable';
 
 const signInMessages = {
   flow_missing: 'This sign-in was not begun in this browser, or too long ago.',
   provider_error: 'The provider did not sign you in.',
   code_spent: 'This sign-in was already used. Begin again.',
+  exchange_refused: 'The provider did not accept this sign-in.',
+  provider_unavailable: 'The provider cannot be asked right now.',
   check_failed: 'The answer of the provider does not belong to this sign-in.',
 } satisfies Record<SignInFailure, string>;
+
+/** What is known of a sign-in that failed. */
+export interface SignInEvidence {
+  readonly providerError?: string | undefined;
+  readonly check?: SignInCheck | undefined;
+}
 
 /** 400: a sign-in that did not end in a session. `failure` says why. */
 export class SessionSignInError extends SessionError {
   override readonly name = 'SessionSignInError';
   readonly code = 'ERR_SESSION_SIGN_IN_FAILED';
   readonly failure: SignInFailure;
+  /** The registered error code of the provider, where it gave one. */
+  readonly providerError: string | undefined;
+  /** The check that failed. */
+  readonly check: SignInCheck | undefined;
 
-  constructor(failure: SignInFailure) {
+  constructor(failure: SignInFailure, { providerError, check }: SignInEvidence = {}) {
     super(400, signInMessages[failure]);
     this.failure = failure;
+    this.providerError = providerError;
+    this.check = check;
   }
 }
 

@@ -1,4 +1,6 @@
-import type { Reason, RefreshSource } from './session/reasons.js';
+import type { SignInFailure } from './errors.js';
+import type { Reason, RefreshSource, RetryableReason } from './session/reasons.js';
+import type { SignInCheck } from './session/sign-in-check.js';
 
 /** What can be wrong with the set-up and shows only at work. */
 export type Misconfiguration =
@@ -19,7 +21,19 @@ export type Misconfiguration =
   /** The session does not fit into cookies. */
   | 'cookie_too_large'
   /** The provider refuses the client, or its address is wrong: no session is refreshed. */
-  | 'refresh_grant';
+  | 'refresh_grant'
+  /** The provider's metadata cannot be had, or cannot be used. `cause` says why. */
+  | 'metadata'
+  /** The metadata demands something that is not built here. `cause` says what. */
+  | 'unsupported'
+  /** The access tokens are JWTs that are not meant for this app. They count as opaque. */
+  | 'access_token_not_ours'
+  /** The sign-in brought no refresh token: sessions end with their access token. */
+  | 'no_refresh_token'
+  /** Refreshes bring no ID token: what guards read of it is as old as the sign-in. */
+  | 'old_claims'
+  /** The userinfo endpoint did not answer: the ID token alone is the user. */
+  | 'userinfo';
 
 /** Which session an event is about. */
 interface About {
@@ -32,6 +46,16 @@ interface About {
  */
 export interface SessionEvents {
   signedIn: About & { readonly userId: string };
+  /** A browser came to the callback, and no sign-in came of it. */
+  signInFailed: {
+    readonly failure: SignInFailure;
+    /** The registered error code of the provider, where it gave one. */
+    readonly providerError?: string | undefined;
+    /** What did not hold, or why the provider could not be asked. */
+    readonly check?: SignInCheck | RetryableReason | undefined;
+    /** Whether the sign-in was begun again by itself. */
+    readonly restarted: boolean;
+  };
   /** A request was given new tokens. */
   refreshed: About & {
     readonly organizationId: string | undefined;
@@ -60,9 +84,11 @@ export interface SessionEvents {
   oldPasswordUsed: { readonly index: number };
   /** The store that the fleet shares was lost, or found again. While it is away, each process works alone. */
   fleetChanged: { readonly reachable: boolean };
-  /** Something about the set-up is wrong and shows only at work. Told once per problem. */
+  /** Something about the set-up is wrong and shows only at work. Told once an hour for each problem and cause. */
   misconfigured: {
     readonly problem: Misconfiguration;
+    /** What exactly, in a word or two of ours, or the provider's registered error code. */
+    readonly cause?: string | undefined;
     /** The option to look at. */
     readonly option?: string;
     readonly message: string;
@@ -75,6 +101,9 @@ export type EventCallbacks = {
 };
 
 export type Emit = <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
+
+// An operator who missed it once hears it again, and a log is not flooded.
+const onceMs = 60 * 60_000;
 
 const emitters = new WeakMap<object, Emit>();
 
@@ -90,13 +119,14 @@ export function emitterFor(callbacks: EventCallbacks | undefined, provider: obje
 }
 
 function createEmitter(callbacks: EventCallbacks): Emit {
-  const reported = new Set<Misconfiguration>();
+  const reportedAtMs = new Map<string, number>();
 
   return (name, event) => {
     if (name === 'misconfigured') {
-      const { problem, message } = event as SessionEvents['misconfigured'];
-      if (reported.has(problem)) return;
-      reported.add(problem);
+      const { problem, cause = '', message } = event as SessionEvents['misconfigured'];
+      const which = `${problem} ${cause}`;
+      if (Date.now() - (reportedAtMs.get(which) ?? -Infinity) < onceMs) return;
+      reportedAtMs.set(which, Date.now());
       if (!callbacks.misconfigured) warn(message, 'WARN_SESSION_MISCONFIGURED');
     }
     try {

@@ -27,11 +27,17 @@ export type {
   WhenUnavailable,
 } from './options/session-options.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
-export { oidc, type OidcOptions } from './provider/oidc.js';
+export { oidc } from './provider/oidc.js';
+export type { Agents } from './wire/agents.js';
+export type { ClientAuthentication, ClientAuthenticationFunction, ClientKey } from './wire/client-authentication.js';
+export type { ClaimMap, ClaimMapper, Granted, MappedClaim } from './session/claim-map.js';
+export type { SignInCheck } from './session/sign-in-check.js';
+export type { AccessTokenOptions, OidcOptions } from './provider/oidc-options.js';
 export {
   type AccessTokenRules,
   pkceChallenge,
   type Provider,
+  type ReadSettings,
   type RefreshGrant,
   type SignInRequest,
   type TokenRequest,
@@ -56,7 +62,15 @@ export type {
   TerminalReason,
   TokenReason,
 } from './session/reasons.js';
-export type { Impersonator, SessionData, SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
+export type {
+  Impersonator,
+  SessionData,
+  SessionPayload,
+  SessionUser,
+  TokenKind,
+  TokenSet,
+  User,
+} from './session/payload.js';
 export type { SessionClaims, SessionProfile } from './session/profile.js';
 export {
   type AnySessionError,

@@ -12,11 +12,12 @@ import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
-import { profileOf, sessionIdOf } from './session/profile.js';
+import { type HeldClaims, profileOf, sessionIdOf, type SessionProfile } from './session/profile.js';
 import type { Reason, SealProblem } from './session/reasons.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
-import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck, withExpiry } from './token/access-token.js';
+import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck } from './token/access-token.js';
+import { settleTokens } from './token/settle-tokens.js';
 import { preload, send } from './wire/token-endpoint.js';
 
 type Valid = Extract<TokenCheck, { verdict: 'valid' }>;
@@ -128,7 +129,8 @@ export function createLifecycle(settings: LifeSettings) {
   }
 
   /** The option whose limit a session has passed. */
-  function passedLimit({ startedAt }: SessionPayload): string {
+  function passedLimit({ startedAt, sessionExpiry = Infinity }: SessionPayload): string {
+    if (sessionExpiry * 1000 <= Date.now()) return 'session_expiry';
     const isTooOld = endsAtMs({ accessToken: '', startedAt }, lifetimes) <= Date.now();
     return isTooOld ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
   }
@@ -166,8 +168,14 @@ export function createLifecycle(settings: LifeSettings) {
     return Date.now() < verifiedUntilMs && !isSignedOut(payload);
   }
 
+  /** What a session shows, by the claims that hold. */
+  function profile(payload: SessionPayload, held: HeldClaims): SessionProfile {
+    return profileOf(payload, held, provider.mapClaims?.bind(provider));
+  }
+
   /** A session whose access token was found valid. */
-  function verified(payload: SessionPayload, { claims, expiresAtMs, issuedAtMs }: Valid): VerifiedSession {
+  function verified(payload: SessionPayload, valid: Valid): VerifiedSession {
+    const { expiresAtMs, issuedAtMs } = valid;
     const nowMs = Date.now();
     const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
     // At most a fifth of its lifetime: a token that lives for seconds would be refreshed on each request. The jitter
@@ -175,7 +183,7 @@ export function createLifecycle(settings: LifeSettings) {
     const aheadMs = Math.min(settings.aheadMs, lifetimeMs / 5) * (1 - Math.random() / 4);
     return {
       payload,
-      profile: deepFreeze(profileOf(payload, claims)),
+      profile: deepFreeze(profile(payload, valid)),
       expiresAtMs,
       refreshFromMs: payload.refreshToken === undefined ? Infinity : expiresAtMs - aheadMs,
       noteUseFromMs: noteUseFromMs(payload),
@@ -310,7 +318,8 @@ export function createLifecycle(settings: LifeSettings) {
    * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID`
    */
   async function establish(tokens: TokenSet): Promise<SessionPayload> {
-    const given = nextPayload(undefined, await withExpiry(provider, tokens), Date.now());
+    const settled = await settleTokens(settings, tokens);
+    const given = nextPayload(undefined, settled, Date.now());
     const payload = readPayload(given);
     if (!payload) {
       throw new SessionUseError(
@@ -391,12 +400,13 @@ export function createLifecycle(settings: LifeSettings) {
     const { reason, detail, misconfigured } = rejected;
     emit('rejected', { sessionId, reason, detail });
     if (misconfigured === undefined) return;
+    const option = `${provider.accessTokenOptions ?? 'provider'}.${misconfigured}`;
     emit('misconfigured', {
       problem: misconfigured,
-      option: `provider.${misconfigured}`,
+      option,
       message:
         `The access tokens of the ${provider.name} provider have another ${misconfigured} than the options ask for. ` +
-        `Set "provider.${misconfigured}" to what the provider issues. Until then nobody is signed in.`,
+        `Set "${option}" to what the provider issues. Until then nobody is signed in.`,
     });
   }
 
@@ -411,6 +421,7 @@ export function createLifecycle(settings: LifeSettings) {
     isSignedOut,
     learnEndings,
     check,
+    profile,
     verified,
     remembered,
     remember,

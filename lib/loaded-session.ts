@@ -2,7 +2,7 @@ import { SessionConfigError } from './errors.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
 import { type Password, passwordCheck } from './seal/passwords.js';
 import type { SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
-import { profileOf, type SessionProfile } from './session/profile.js';
+import type { SessionProfile } from './session/profile.js';
 import { type NotAuthenticated, notAuthenticated, type Reason } from './session/reasons.js';
 import type { TokenCheck } from './token/access-token.js';
 
@@ -74,8 +74,8 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
   function judged(payload: SessionPayload, check: TokenCheck): AuthenticateResult {
     if (check.verdict === 'valid') {
       const { accessToken } = payload;
-      const { claims, expiresAtMs } = check;
-      const profile = profileOf(payload, claims) as SessionProfile<SessionUser>;
+      const { expiresAtMs } = check;
+      const profile = life.profile(payload, check) as SessionProfile<SessionUser>;
       return { authenticated: true, ...profile, accessToken, expiresAt: new Date(expiresAtMs) };
     }
     // An expired token is no news here: nothing was refreshed.

@@ -117,6 +117,7 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
         settings: config.routes,
         provider: config.life.provider,
         timeoutMs: config.life.refresh.timeoutMs,
+        clockToleranceSeconds: config.life.clockToleranceSeconds,
       });
     },
     require: (rule, guardOptions) => {

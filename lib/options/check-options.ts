@@ -163,6 +163,7 @@ const eventChecks: Checks<EventCallbacks> = {
   misconfigured: optional(callable),
   signedIn: optional(callable),
   signedOut: optional(callable),
+  signInFailed: optional(callable),
 };
 
 const checks: Checks<SessionOptions> = {
@@ -210,7 +211,13 @@ const providerMethods: (keyof Provider)[] = [
   'readRefresh',
   'terminalReason',
 ];
-const optionalProviderMethods: (keyof Provider)[] = ['organizationOf', 'logoutUrl', 'revocationRequest'];
+const optionalProviderMethods: (keyof Provider)[] = [
+  'organizationOf',
+  'logoutUrl',
+  'revocationRequest',
+  'mapClaims',
+  'onMisconfigured',
+];
 
 /** What is wrong with a provider object, as the end of a sentence that begins with "It". */
 function providerProblem(value: unknown): string | undefined {

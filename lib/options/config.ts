@@ -1,4 +1,4 @@
-import { type Emit, emitterFor } from '../events.js';
+import { type Emit, emitterFor, type SessionEvents } from '../events.js';
 import { type Fleet, type FleetParts, fleetParts } from '../fleet/fleet.js';
 import { processFleet } from '../fleet/process-fleet.js';
 import type { CarrierSettings } from '../http/carrier.js';
@@ -146,6 +146,8 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
   const sealingUnder = (given?: Password) =>
     sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider, binding);
   fleet.onChange(listenerFor(emit));
+  provider.onMisconfigured?.(misconfiguredListenerFor(emit));
+  const clockToleranceSeconds = options.clockToleranceSeconds ?? 5;
 
   return {
     provider,
@@ -154,6 +156,8 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
     fleet,
     refresh: {
       provider,
+      emit,
+      clockToleranceSeconds,
       coordinator: fleet.coordinator,
       graceMs: (refresh.graceSeconds ?? 60) * 1000,
       waitMs: refresh.waitMs ?? 5_000,
@@ -163,7 +167,7 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
     },
     aheadMs: (refresh.aheadSeconds ?? 60) * 1000,
     lifetimes,
-    clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
+    clockToleranceSeconds,
     memory: {
       sessions: verifiedSessions(maxSessions, { keepsSessions: cache !== false }),
       maxMs: maxSeconds * 1000,
@@ -239,6 +243,19 @@ function listenerFor(emit: Emit): (reachable: boolean) => void {
       emit('fleetChanged', { reachable });
     });
   fleetListeners.set(emit, listener);
+  return listener;
+}
+
+const misconfiguredListeners = new WeakMap<Emit, (problem: SessionEvents['misconfigured']) => void>();
+
+/** One listener for each emitter: a provider that is used again and again does not gather them. */
+function misconfiguredListenerFor(emit: Emit): (problem: SessionEvents['misconfigured']) => void {
+  const listener =
+    misconfiguredListeners.get(emit) ??
+    ((problem) => {
+      emit('misconfigured', problem);
+    });
+  misconfiguredListeners.set(emit, listener);
   return listener;
 }
 

@@ -1,94 +1,45 @@
-import type * as oauth4webapi from 'oauth4webapi';
-
-import {
-  callable,
-  type Checks,
-  isLoopback,
-  oneOf,
-  optional,
-  readOptions,
-  secureBaseUrl,
-  secureUrl,
-  text,
-  textOrList,
-} from '../checks.js';
-import { isRecord, nonEmptyString } from '../json.js';
-import type { SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
+import { nonEmptyString } from '../json.js';
+import { claimNamesOf, claimsFor, type ClaimMap, grantedBy, withLists } from '../session/claim-map.js';
+import type { SessionPayload, SessionUser, TokenKind, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
-import { readDocument } from '../wire/answer.js';
-import { cachedDocument } from '../wire/cached-document.js';
-import { endingOf, openidEndings, operatorErrors } from '../wire/error-code.js';
-import { ProviderFailure } from '../wire/failure.js';
-import type { AccessTokenRules, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
+import { verifyIdToken } from '../token/id-token.js';
+import { isIssuerName, isTemplate } from '../token/issuer.js';
+import { type KeySet, keySetOf } from '../token/key-set.js';
+import { getJson } from '../wire/answer.js';
+import { CheckFailed, failedCheck } from '../wire/check-failed.js';
+import { authenticateClient, type ClientAuthentication } from '../wire/client-authentication.js';
+import { endingOf, knownErrorCode, openidEndings } from '../wire/error-code.js';
+import { failureDetail, isProviderFailure, ProviderFailure } from '../wire/failure.js';
+import { send } from '../wire/token-endpoint.js';
+import { type Metadata, metadataSource } from './oidc-metadata.js';
+import { type Tell, tellNoRefreshToken, tellOldClaims } from './oidc-notices.js';
+import { isAsymmetric, type OidcOptions, readOidcOptions } from './oidc-options.js';
+import { hasGuardedClaims, lacksScope, readUser, signInFacts, userAfterRefresh } from './oidc-user.js';
+import type {
+  AccessTokenRules,
+  Provider,
+  ReadSettings,
+  RefreshGrant,
+  SignInRequest,
+  TokenRequest,
+} from './provider.js';
 
-export interface OidcOptions {
-  /** The issuer identifier; its metadata is discovered below it. Plain http for loopback hosts only. */
-  issuer: string | undefined;
-  clientId: string | undefined;
-  /** Sent as HTTP Basic, or as the provider's metadata asks for. Required unless `clientAuthentication` is given. */
-  clientSecret?: string | undefined;
-  /** Another way for the client to prove itself, as made by `oauth4webapi`: `PrivateKeyJwt(key)`, `ClientSecretPost(…)`. */
-  clientAuthentication?: oauth4webapi.ClientAuth | undefined;
-  /** Default: `openid profile email offline_access`. */
-  scope?: string | undefined;
-  /** The resource server that the access token is for (RFC 8707). */
-  resource?: string | undefined;
-  /**
-   * One of these must be in the `aud` of a JWT access token. Default: `resource`; without it, the token must name this
-   * client in `client_id`, `azp`, `cid`, `appid` or `aud`.
-   */
-  audience?: string | readonly string[] | undefined;
-  /** Algorithms of JWT access tokens. Default: the asymmetric ones among those that the provider's metadata names. */
-  algorithms?: readonly string[] | undefined;
-  /** Whether access tokens are JWTs to verify. Default: `auto`, those of three parts are. */
-  accessToken?: 'auto' | 'jwt' | 'opaque' | undefined;
-  /**
-   * Whether the provider accepts a refresh token twice. Default: `single-use`, with which a refresh is never repeated.
-   * With `reusable` it is sent again when its answer was lost: for providers that do not rotate refresh tokens
-   * (Google, Entra), or that have a grace period (Auth0, Okta, Cognito).
-   */
-  refreshTokens?: Provider['refreshTokens'] | undefined;
-  /** More parameters for the authorization request, such as `prompt`. */
-  authorizationParameters?: Readonly<Record<string, string>> | undefined;
-  /**
-   * More error codes with which this provider ends a session. For a provider that does not say `invalid_grant`. Default:
-   * those of OAuth and OpenID Connect.
-   */
-  sessionEndingErrors?: readonly string[] | undefined;
-}
+type Answer = Readonly<Record<string, unknown>>;
+type Parameters = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-const checks: Checks<OidcOptions> = {
-  issuer: secureBaseUrl,
-  clientId: text,
-  clientSecret: optional(text),
-  clientAuthentication: optional(callable),
-  scope: optional((value) =>
-    typeof value === 'string' && value.split(' ').includes('openid')
-      ? undefined
-      : 'must be a string that contains "openid".',
-  ),
-  resource: optional(text),
-  audience: optional(textOrList),
-  algorithms: optional((value) =>
-    Array.isArray(value) && value.length > 0 && value.every(isAsymmetric)
-      ? undefined
-      : 'must be a list of asymmetric algorithms, such as ["RS256"]: with a symmetric one the public key would be the secret.',
-  ),
-  accessToken: optional(oneOf('auto', 'jwt', 'opaque')),
-  refreshTokens: optional(oneOf('single-use', 'reusable')),
-  authorizationParameters: optional((value) =>
-    isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
-      ? undefined
-      : 'must be an object of strings.',
-  ),
-  sessionEndingErrors: optional((value) => {
-    if (!Array.isArray(value) || !value.every((code) => text(code) === undefined))
-      return 'must be a list of error codes.';
-    const wrong = operatorErrors.find((code) => value.includes(code));
-    return wrong && `must not hold "${wrong}": a mistake of the operator would sign every visitor out.`;
-  }),
-};
+const usualSettings: ReadSettings = { clockToleranceSeconds: 5 };
+
+// With these faults an ID token at a refresh is as good as none. Losing the new tokens for them would end the session.
+const ignoredAtRefresh: ReadonlySet<string | undefined> = new Set([
+  'id_token_key',
+  'id_token_expiry',
+  'id_token_issued_at',
+  'id_token_not_before',
+]);
+
+// Of no use to guards, and new in each token.
+const ofTheTokenItself = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'exp', 'iat', 'nbf', 'jti']);
 
 /**
  * Any OpenID Connect provider, by discovery. The metadata is fetched when it is first needed, not at the start. Wrong
@@ -101,211 +52,351 @@ const checks: Checks<OidcOptions> = {
  * });
  */
 export function oidc(options: OidcOptions): Provider<SessionUser> {
-  const { given: own, problems } = readOptions('provider', options, checks);
-  if (isRecord(options) && own.clientSecret === undefined && own.clientAuthentication === undefined) {
-    problems.push({ path: 'provider.clientSecret', message: 'must be given, or "provider.clientAuthentication".' });
-  }
+  const { given: own, problems } = readOidcOptions(options);
   // With problems there is no provider to build. `withSession` reports them, and no method is called.
-  const given: OidcOptions = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : own;
-  const {
-    issuer = '',
-    clientId = '',
-    clientSecret = '',
-    clientAuthentication,
-    resource,
-    refreshTokens = 'single-use',
-  } = given;
-  const { scope = 'openid profile email offline_access', accessToken = 'auto' } = given;
-  const audience = given.audience ?? resource;
+  const given = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : own;
+  const { clientId = '', clientSecret = '', resource, refreshTokens = 'single-use', responseMode, agent } = given;
+  const { accessToken = 'auto', idTokenAlgorithm, userinfo } = given;
+  const tokenOptions = typeof accessToken === 'object' ? accessToken : {};
+  const isAuto = accessToken === 'auto';
+  const issuers = [given.issuer ?? []].flat();
+  const hasSeveralIssuers = issuers.length > 1 || issuers.some(isTemplate);
+  const authorizationParameters = given.authorizationParameters ?? {};
+  const audience = tokenOptions.audience ?? resource ?? nonEmptyString(authorizationParameters.audience);
   const audiences = audience === undefined ? undefined : [audience].flat();
-  const algorithms = given.algorithms && [...given.algorithms];
-  const authorizationParameters = { ...given.authorizationParameters };
-  const client: oauth4webapi.Client = { client_id: clientId };
+  const map: ClaimMap | undefined = typeof given.mapClaims === 'function' ? undefined : (given.mapClaims ?? {});
+
   const ownEndings = (given.sessionEndingErrors ?? []).map((code) => [code, 'invalid_grant'] as const);
   const endings = { ...openidEndings, ...Object.fromEntries(ownEndings) };
 
-  const metadata = cachedDocument(async () => {
-    const oauth = await import('oauth4webapi');
-    const url = new URL(issuer);
-    const response = await oauth.discoveryRequest(url, {
-      // eslint-disable-next-line @typescript-eslint/no-deprecated -- deprecated so as to stand out; loopback hosts only
-      [oauth.allowInsecureRequests]: isLoopback(url.hostname),
-      signal: AbortSignal.timeout(5_000),
-    });
-    return oauth.processDiscoveryResponse(url, new Response(await readDocument(response), response));
-  });
+  const listeners = new Set<Tell>();
+  const tell: Tell = (problem) => {
+    for (const listener of listeners) listener(problem);
+  };
+  const { document: metadata, issuersOf, endpoint, optionalEndpoint } = metadataSource(given, tell);
 
-  let rules: { as: oauth4webapi.AuthorizationServer; made: AccessTokenRules } | undefined;
+  // What the access token is.
 
-  async function endpoint(name: Endpoint): Promise<string> {
-    return endpointOf((await metadata.get()).value, name);
-  }
+  let rules: { as: Metadata; made: AccessTokenRules } | undefined;
 
-  function rulesOf(as: oauth4webapi.AuthorizationServer): AccessTokenRules {
+  function rulesOf(as: Metadata): AccessTokenRules {
     if (rules?.as === as) return rules.made;
-    const named = (as.id_token_signing_alg_values_supported ?? []).filter(isAsymmetric);
+    const { issuer, tenants } = issuersOf(as);
     const made = {
-      keysUrl: endpointOf(as, 'jwks_uri'),
-      algorithms: algorithms ?? (named.length ? named : ['RS256']),
-      issuer: [as.issuer],
+      keysUrl: endpoint(as, 'jwks_uri'),
+      agent,
+      algorithms: tokenOptions.algorithms ?? asymmetricOf(as),
+      issuer: tokenOptions.issuer === undefined ? issuer : [tokenOptions.issuer].flat(),
+      tenants,
       audience: audiences,
       issuedToUs: (claims: SessionClaims) => issuedTo(clientId, claims, audiences === undefined),
+      elseOpaque: isAuto,
     };
     rules = { as, made };
     return made;
   }
 
-  async function tokenRequest(url: string, parameters: Record<string, string | undefined>): Promise<TokenRequest> {
-    const oauth = await import('oauth4webapi');
+  function isOpaque(token: string, kind: TokenKind | undefined): boolean {
+    return accessToken === 'opaque' || (isAuto && (kind === 'opaque' || token.split('.').length !== 3));
+  }
+
+  // Asking.
+
+  async function tokenRequest(url: string, parameters: Parameters): Promise<TokenRequest> {
     const { value: as } = await metadata.get();
     const body = new URLSearchParams();
-    for (const [key, parameter] of Object.entries(parameters)) if (parameter !== undefined) body.set(key, parameter);
+    for (const [key, value] of Object.entries(parameters)) {
+      for (const each of [value ?? []].flat()) body.append(key, each);
+    }
     const headers = new Headers({
       accept: 'application/json',
       'content-type': 'application/x-www-form-urlencoded;charset=UTF-8',
     });
-    const offered = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic'];
-    const authenticate =
-      clientAuthentication ??
-      (offered.includes('client_secret_basic') || !offered.includes('client_secret_post')
-        ? oauth.ClientSecretBasic(clientSecret)
-        : oauth.ClientSecretPost(clientSecret));
-    await authenticate(as, client, body, headers);
-    return { url, headers: Object.fromEntries(headers), body: body.toString() };
+    const authentication = given.clientAuthentication ?? usualAuthentication(as);
+    await authenticateClient(authentication, { clientId, clientSecret }, as.issuer, body, headers);
+    return { url, headers: Object.fromEntries(headers), body: body.toString(), ...(agent && { agent }) };
   }
 
-  function isOpaque(token: string): boolean {
-    return accessToken === 'opaque' || (accessToken === 'auto' && token.split('.').length !== 3);
+  function scopeAt(as: Metadata): string {
+    if (given.scope !== undefined) return given.scope;
+    const { scopes_supported: known } = as;
+    // Google, Cognito and GitLab refuse a scope that they do not know, and with it everybody.
+    const hasOffline = !Array.isArray(known) || known.includes('offline_access');
+    return hasOffline ? 'openid profile email offline_access' : 'openid profile email';
   }
 
-  function readTokens(answer: Readonly<Record<string, unknown>>, user: User | undefined): TokenSet | undefined {
+  /** PAR (RFC 9126): the parameters go ahead, and the browser brings a reference to them. */
+  async function pushed(as: Metadata, parameters: Parameters): Promise<Parameters> {
+    const url = endpoint(as, 'pushed_authorization_request_endpoint');
+    const answer = await send(await tokenRequest(url, parameters), { timeoutMs: 5_000, mayRepeat: false });
+    if (answer.kind === 'unanswered') throw new ProviderFailure(answer.reason, 'No answer.', answer.error);
+    const requestUri = nonEmptyString(answer.body.request_uri);
+    if (answer.status >= 200 && answer.status < 300 && requestUri !== undefined) {
+      return { client_id: clientId, request_uri: requestUri };
+    }
+    const cause = knownErrorCode(answer.body) ?? `http_${answer.status}`;
+    const message = `The provider refused a pushed authorization request (${cause}).`;
+    tell({ problem: 'metadata', cause: `par_${cause}`, option: 'provider', message });
+    throw new ProviderFailure(answer.status >= 500 ? 'server_error' : 'provider_misconfigured', message, cause);
+  }
+
+  // Reading.
+
+  function idTokenKeys(as: Metadata): KeySet | Uint8Array {
+    if (idTokenAlgorithm === 'HS256') return new TextEncoder().encode(clientSecret);
+    return keySetOf(provider, { keysUrl: endpoint(as, 'jwks_uri'), agent });
+  }
+
+  async function verified(
+    idToken: string,
+    accessTokenBeside: string | undefined,
+    { clockToleranceSeconds }: ReadSettings,
+    expected: { nonce?: string; subject?: string | undefined; sameIssuer?: string | undefined },
+  ): Promise<SessionClaims> {
+    const { value: as } = await metadata.get();
+    return verifyIdToken(idToken, {
+      ...issuersOf(as),
+      clientId,
+      algorithms: idTokenAlgorithm === undefined ? asymmetricOf(as) : [idTokenAlgorithm],
+      keys: idTokenKeys(as),
+      clockToleranceSeconds,
+      accessToken: accessTokenBeside,
+      ...expected,
+    });
+  }
+
+  function readTokens(answer: Answer): TokenSet | undefined {
     const token = nonEmptyString(answer.access_token);
     if (token === undefined) return undefined;
     const lifetime = Number(answer.expires_in);
+    const isJwt = !isAuto && accessToken !== 'opaque';
     return {
       accessToken: token,
       refreshToken: nonEmptyString(answer.refresh_token),
-      user,
-      expiresIn: isOpaque(token) && lifetime > 0 && Number.isFinite(lifetime) ? lifetime : undefined,
+      ...(isAuto && { tokenKind: 'undecided' as const }),
+      expiresIn: !isJwt && lifetime > 0 && Number.isFinite(lifetime) ? lifetime : undefined,
     };
   }
 
-  return Object.freeze({
+  /** What guards read of an ID token. A function may read any of it. */
+  function guardedClaims(claims: SessionClaims): Record<string, unknown> {
+    if (map) return claimsFor(map, claims);
+    return Object.fromEntries(Object.entries(claims).filter(([name]) => !ofTheTokenItself.has(name)));
+  }
+
+  /** The user, with what the ID token lacks from the userinfo endpoint. */
+  async function userOf(claims: SessionClaims, token: string): Promise<User> {
+    const { value: as } = await metadata.get();
+    const isWanted = userinfo ?? lacksScope(claims, scopeAt(as));
+    const url = isWanted ? optionalEndpoint(as, 'userinfo_endpoint') : undefined;
+    const more = url === undefined ? {} : await askUserinfo(url, token);
+    if (more.sub !== undefined && more.sub !== claims.sub) throw new CheckFailed('userinfo_subject');
+    const issuer = hasSeveralIssuers ? { issuer: claims.iss } : {};
+    return { ...readUser(more), ...readUser(claims), ...issuer };
+  }
+
+  async function askUserinfo(url: string, token: string): Promise<SessionClaims> {
+    try {
+      const found = await getJson(url, { agent, bearer: token });
+      // Core 5.3.2: without `sub`, it cannot be known whose it is.
+      return typeof found.sub === 'string' ? found : { sub: '' };
+    } catch (error) {
+      const cause = failureDetail(error);
+      tell({
+        problem: 'userinfo',
+        cause,
+        option: 'provider.userinfo',
+        message: `The userinfo endpoint did not answer (${cause}), so users have only what is in the ID token.`,
+      });
+      return {};
+    }
+  }
+
+  /** Whose access token it is, where the provider names the user in another way to an API than to a client. */
+  function subjectOf(token: string, userId: unknown): string | undefined {
+    if (isAuto || accessToken === 'opaque') return undefined;
+    const { sub } = unverifiedClaims(token);
+    return typeof sub === 'string' && sub !== userId ? sub : undefined;
+  }
+
+  const provider: Provider = Object.freeze({
     name: 'oidc',
-    id: `oidc ${issuer.replace(/\/+$/, '')} ${clientId}`,
+    id: `oidc ${issuers.map((each) => each.replace(/\/+$/, '')).join(' ')} ${clientId}`,
     cookieName: '__Host-session',
     refreshTokens,
+    responseMode,
+    accessTokenOptions: 'provider.accessToken',
     problems,
 
-    accessToken: (token: string) => {
-      if (isOpaque(token)) return 'opaque';
+    onMisconfigured: (listen) => {
+      listeners.add(listen);
+    },
+
+    accessToken: (token: string, kind?: TokenKind) => {
+      if (isOpaque(token, kind)) return 'opaque';
       const known = metadata.peek();
       return known ? rulesOf(known.value) : metadata.get().then(({ value }) => rulesOf(value));
     },
 
-    refreshRequest: async ({ refreshToken, organizationId }: RefreshGrant) =>
-      tokenRequest(await endpoint('token_endpoint'), {
+    mapClaims: (accessClaims: SessionClaims, idClaims: SessionClaims) => {
+      if (typeof given.mapClaims === 'function') return withLists(given.mapClaims(accessClaims, idClaims));
+      const isVerified = Object.keys(accessClaims).length > 0;
+      return withLists(grantedBy(map ?? {}, isVerified ? accessClaims : idClaims));
+    },
+
+    refreshRequest: async ({ refreshToken, organizationId }: RefreshGrant) => {
+      const { value: as } = await metadata.get();
+      return tokenRequest(endpoint(as, 'token_endpoint'), {
         grant_type: 'refresh_token',
         refresh_token: refreshToken,
         resource,
         organization_id: organizationId,
-      }),
-    readRefresh: async (answer, previous: SessionPayload) => {
+      });
+    },
+    readRefresh: async (answer, previous: SessionPayload, settings = usualSettings) => {
+      const tokens = readTokens(answer);
       const idToken = nonEmptyString(answer.id_token);
-      if (idToken === undefined) return readTokens(answer, undefined);
-      const { value: as } = await metadata.get();
-      const claims = unverifiedClaims(idToken);
-      // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client. Its signature need
-      // not be checked, because it came over TLS from the token endpoint (section 3.1.3.7).
-      const same =
-        claims.iss === as.issuer &&
-        [claims.aud].flat().includes(clientId) &&
-        (claims.azp === undefined || claims.azp === clientId) &&
-        isCurrent(claims) &&
-        (previous.user?.id === undefined || claims.sub === previous.user.id);
-      if (!same)
+      if (!tokens) return undefined;
+      if (idToken === undefined) {
+        if (hasGuardedClaims(previous) && previous.tokenKind !== 'jwt') tellOldClaims(tell, 'no_id_token');
+        return tokens;
+      }
+      try {
+        // OpenID Connect Core 1.0, section 12.2: the same issuer, the same person, the same client.
+        const claims = await verified(idToken, tokens.accessToken, settings, {
+          subject: previous.user?.id,
+          sameIssuer: previous.tokenIssuer,
+        });
+        const guarded = guardedClaims(claims);
+        const saysNothing = Object.keys(guarded).length === 0 && !hasGuardedClaims(previous);
+        return {
+          ...tokens,
+          ...signInFacts(claims),
+          ...(!saysNothing && { idClaims: guarded }),
+          user: userAfterRefresh(previous.user, claims, map ? claimNamesOf(map) : []),
+        };
+      } catch (error) {
+        const check = failedCheck(error);
+        // The keys cannot be had, or the clock is wrong: nothing is taken from this ID token, and nothing is lost.
+        if (isProviderFailure(error) || ignoredAtRefresh.has(check)) {
+          tellOldClaims(tell, check ?? failureDetail(error));
+          return tokens;
+        }
         throw new ProviderFailure(
           'provider_misconfigured',
-          'The refresh answered with an ID token that is old, or of another user, client or issuer.',
+          'The refresh answered with an ID token that does not pass the checks.',
+          check,
         );
-      return readTokens(answer, readUser(claims));
+      }
     },
     terminalReason: ({ error }) => endingOf(endings, error),
 
     authorizationUrl: async ({ redirectUri, state, nonce, codeChallenge }: SignInRequest) => {
-      const url = new URL(await endpoint('authorization_endpoint'));
-      const parameters = {
+      const { value: as } = await metadata.get();
+      const url = new URL(endpoint(as, 'authorization_endpoint'));
+      const parameters: Parameters = {
         ...authorizationParameters,
-        // A provider gives a refresh token for `offline_access` only with consent (OpenID Connect Core, section 11).
-        ...(scope.split(' ').includes('offline_access') &&
-          authorizationParameters.prompt === undefined && { prompt: 'consent' }),
         client_id: clientId,
         response_type: 'code',
+        ...(responseMode && { response_mode: responseMode }),
         redirect_uri: redirectUri,
-        scope,
-        ...(resource !== undefined && { resource }),
+        scope: scopeAt(as),
+        resource,
         state,
         nonce,
         code_challenge: codeChallenge,
         code_challenge_method: 'S256',
       };
-      for (const [key, parameter] of Object.entries(parameters)) url.searchParams.set(key, parameter);
+      const isPushed = as.require_pushed_authorization_requests === true;
+      for (const [key, value] of Object.entries(isPushed ? await pushed(as, parameters) : parameters)) {
+        if (value !== undefined) url.searchParams.delete(key);
+        for (const each of [value ?? []].flat()) url.searchParams.append(key, each);
+      }
       return url.href;
     },
     codeRequest: async (callback, { state, redirectUri, codeVerifier }: SignInRequest) => {
-      const oauth = await import('oauth4webapi');
       const { value: as } = await metadata.get();
-      // Checks `state`, and `iss` where the provider sends it (RFC 9207): another provider's code must not be sent here.
-      const checked = oauth.validateAuthResponse(as, client, callback, state);
-      return tokenRequest(await endpoint('token_endpoint'), {
+      checkCallback(callback, state, as, issuersOf(as));
+      const keys = idTokenKeys(as);
+      // Before the code is spent: without keys its answer could not be used.
+      if (!(keys instanceof Uint8Array)) await keys.ready();
+      return tokenRequest(endpoint(as, 'token_endpoint'), {
         grant_type: 'authorization_code',
-        code: checked.get('code') ?? undefined,
+        code: callback.get('code') ?? undefined,
         redirect_uri: redirectUri,
         code_verifier: codeVerifier,
         resource,
       });
     },
-    readSignIn: async (answer, { nonce }: SignInRequest) => {
-      const oauth = await import('oauth4webapi');
-      const { value: as } = await metadata.get();
-      const response = Response.json(answer);
-      const checked = await oauth.processAuthorizationCodeResponse(as, client, response, {
-        expectedNonce: nonce,
-        requireIdToken: true,
-      });
-      const claims = oauth.getValidatedIdTokenClaims(checked);
-      return readTokens(answer, claims && readUser(claims));
+    readSignIn: async (answer, { nonce }: SignInRequest, settings = usualSettings) => {
+      const tokens = readTokens(answer);
+      if (!tokens) return undefined;
+      const { token_type: type } = answer;
+      if (typeof type === 'string' && type.toLowerCase() !== 'bearer') throw new CheckFailed('token_type');
+      const idToken = nonEmptyString(answer.id_token);
+      if (idToken === undefined) throw new CheckFailed('id_token_missing');
+      const claims = await verified(idToken, tokens.accessToken, settings, { nonce });
+      if (tokens.refreshToken === undefined) tellNoRefreshToken(tell);
+      const guarded = guardedClaims(claims);
+      const tokenSubject = subjectOf(tokens.accessToken, claims.sub);
+      return {
+        ...tokens,
+        ...signInFacts(claims),
+        ...(Object.keys(guarded).length > 0 && { idClaims: guarded }),
+        ...(tokenSubject !== undefined && { tokenSubject }),
+        ...(hasSeveralIssuers && typeof claims.iss === 'string' && { tokenIssuer: claims.iss }),
+        user: await userOf(claims, tokens.accessToken),
+      };
     },
 
     logoutUrl: async ({ returnTo }) => {
       const { value: as } = await metadata.get();
-      if (secureUrl(as.end_session_endpoint) !== undefined) return undefined;
-      const url = new URL(as.end_session_endpoint ?? '');
+      const page = optionalEndpoint(as, 'end_session_endpoint');
+      if (page === undefined) return undefined;
+      const url = new URL(page);
       url.searchParams.set('client_id', clientId);
       if (returnTo !== undefined) url.searchParams.set('post_logout_redirect_uri', returnTo);
       return url.href;
     },
     revocationRequest: async ({ refreshToken }) => {
       const { value: as } = await metadata.get();
-      if (secureUrl(as.revocation_endpoint) !== undefined) return undefined;
-      return tokenRequest(as.revocation_endpoint ?? '', { token: refreshToken, token_type_hint: 'refresh_token' });
+      const url = optionalEndpoint(as, 'revocation_endpoint');
+      return url === undefined
+        ? undefined
+        : tokenRequest(url, { token: refreshToken, token_type_hint: 'refresh_token' });
     },
   } satisfies Provider);
+  return provider;
 }
 
-type Endpoint = 'authorization_endpoint' | 'token_endpoint' | 'jwks_uri';
+/** The asymmetric algorithms that the metadata names, or the one that every provider has. */
+function asymmetricOf({ id_token_signing_alg_values_supported: named }: Metadata): readonly string[] {
+  const asymmetric = Array.isArray(named) ? named.filter(isAsymmetric) : [];
+  return asymmetric.length > 0 ? asymmetric : ['RS256'];
+}
 
-function endpointOf(as: oauth4webapi.AuthorizationServer, name: Endpoint): string {
-  const url = as[name];
-  // Tokens and the client's secret are sent there, so every endpoint must be as safe as `issuer`.
-  if (secureUrl(url) !== undefined) {
-    throw new ProviderFailure('provider_misconfigured', `The provider's metadata names no https "${name}".`);
+/** How the client proves itself with a secret, as the metadata asks for. */
+function usualAuthentication({ token_endpoint_auth_methods_supported: named }: Metadata): ClientAuthentication {
+  const offered: readonly unknown[] = Array.isArray(named) ? named : ['client_secret_basic'];
+  const methods = ['client_secret_basic', 'client_secret_post', 'client_secret_jwt'] as const;
+  return { method: methods.find((method) => offered.includes(method)) ?? 'client_secret_basic' };
+}
+
+/** Checks what the browser brought back: `state`, and the issuer where it is sent (RFC 9207). */
+function checkCallback(
+  callback: URLSearchParams,
+  state: string,
+  as: Metadata,
+  issuers: ReturnType<ReturnType<typeof metadataSource>['issuersOf']>,
+): void {
+  const isOnce = ['code', 'state', 'iss'].every((name) => callback.getAll(name).length <= 1);
+  if (!isOnce || callback.get('state') !== state || !callback.get('code') || callback.has('error')) {
+    throw new CheckFailed('callback_parameters');
   }
-  return url ?? '';
-}
-
-function isAsymmetric(algorithm: unknown): boolean {
-  return typeof algorithm === 'string' && /^((RS|PS|ES)(256|384|512)|EdDSA|Ed25519|ML-DSA-\d+)$/.test(algorithm);
+  const iss = callback.get('iss');
+  const isPromised = as.authorization_response_iss_parameter_supported === true;
+  // Another provider's code must not be sent here.
+  if (iss === null ? isPromised : !isIssuerName(iss, issuers)) throw new CheckFailed('callback_issuer');
 }
 
 /**
@@ -316,28 +407,4 @@ function issuedTo(clientId: string, claims: SessionClaims, mustSay: boolean): bo
   const named = ['client_id', 'azp', 'cid', 'appid'].map((claim) => claims[claim]).find((id) => typeof id === 'string');
   if (named !== undefined) return named === clientId;
   return [claims.aud].flat().includes(clientId) || (mustSay ? false : 'unsaid');
-}
-
-// How far the clocks of a provider and of ours may be apart. Seconds.
-const clockSkewSeconds = 300;
-
-/** Whether an ID token was made just now: an old one says what the user was long ago (OpenID Connect Core 12.2). */
-function isCurrent({ exp, iat }: SessionClaims): boolean {
-  const now = Date.now() / 1000;
-  return (
-    typeof exp === 'number' &&
-    exp > now - clockSkewSeconds &&
-    (iat === undefined || (typeof iat === 'number' && iat < now + clockSkewSeconds))
-  );
-}
-
-// Claims of an ID token about itself and about the sign-in, not about the person.
-const protocolClaims = new Set(
-  'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk'.split(' '),
-);
-
-function readUser(claims: Readonly<Record<string, unknown>>): User | undefined {
-  if (typeof claims.sub !== 'string') return undefined;
-  const personal = Object.entries(claims).filter(([claim]) => !protocolClaims.has(claim));
-  return { ...Object.fromEntries(personal), id: claims.sub };
 }

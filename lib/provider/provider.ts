@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 
 import type { Awaitable } from '../awaitable.js';
 import type { ConfigProblem } from '../errors.js';
+import type { SessionEvents } from '../events.js';
 import type { Sealer } from '../seal/sealer.js';
-import type { SessionPayload, TokenSet, User } from '../session/payload.js';
+import type { ClaimMapper } from '../session/claim-map.js';
+import type { SessionPayload, TokenKind, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import type { TerminalReason } from '../session/reasons.js';
+import type { Agents } from '../wire/agents.js';
 import type { TokenRequest } from '../wire/token-endpoint.js';
 
 export type { TokenRequest } from '../wire/token-endpoint.js';
@@ -18,8 +21,15 @@ export interface AccessTokenRules {
   readonly keysUrl?: string | undefined;
   /** Asymmetric algorithms only. With a symmetric one, everybody who knows the public key could sign. */
   readonly algorithms: readonly string[];
-  /** The token's `iss` must be one of these. */
+  /** The connections to use for the key set. Default: our own. */
+  readonly agent?: Agents | undefined;
+  /**
+   * The token's `iss` must be one of these. One with `{tenantid}` in it is a template: the token's own `tid` stands there,
+   * and must be one of `tenants`.
+   */
   readonly issuer: readonly string[];
+  /** The tenants that a template may stand for, or `any`. Without it a template stands for none. */
+  readonly tenants?: readonly string[] | 'any' | undefined;
   /** The token's `aud` must hold one of these. Without it, `aud` is not checked. */
   readonly audience?: readonly string[] | undefined;
   /**
@@ -28,6 +38,17 @@ export interface AccessTokenRules {
    * another app signs its user in here. It is also asked of tokens whose signature cannot be checked.
    */
   readonly issuedToUs?: ((claims: SessionClaims) => boolean | 'unsaid') | undefined;
+  /**
+   * Whether a token fresh from the token endpoint that fails these rules is meant for another API. It then counts as
+   * opaque. It applies only to a `TokenSet` with `tokenKind: 'undecided'`. Default: false.
+   */
+  readonly elseOpaque?: boolean | undefined;
+}
+
+/** How answers of the provider are read. */
+export interface ReadSettings {
+  /** How far the provider's clock may be off, in seconds. */
+  readonly clockToleranceSeconds: number;
 }
 
 /** What is presented to get new tokens. */
@@ -77,19 +98,31 @@ export interface Provider<U extends User = User> {
   readonly sealsUserInCamelCase?: boolean | undefined;
   /** How its sessions are sealed where the options do not say, if other packages read them. Default: `compactSealer()`. */
   readonly sealer?: Sealer | undefined;
+  /** Where the options for its access tokens are, for messages. Default: `provider`. */
+  readonly accessTokenOptions?: string | undefined;
   /** What is wrong with the provider's own options. It is reported with the problems of the other options. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 
   /**
    * How an access token is checked: `opaque` when it says nothing to us and only its expiry counts, else the rules of
-   * a JWT. Return a plain value where possible: then a request whose token is good need not wait.
+   * a JWT. Return a plain value where possible: then a request whose token is good need not wait. `kind` is what was
+   * decided when the token came, where the rules have `elseOpaque`.
    */
-  accessToken(token: string): Awaitable<'opaque' | AccessTokenRules>;
+  accessToken(token: string, kind?: TokenKind): Awaitable<'opaque' | AccessTokenRules>;
+  /**
+   * The provider's own names for what guards read. `accessToken` is empty where the access token is opaque; `idToken` has
+   * the `idClaims` of the tokens. Default: `role`, `roles`, `permissions`, `entitlements`, `feature_flags`, `org_id`.
+   */
+  readonly mapClaims?: ClaimMapper | undefined;
+  /** Registers who is to be told what shows only at work, as the event `misconfigured`. */
+  onMisconfigured?(listen: (problem: SessionEvents['misconfigured']) => void): void;
   /** The organization that a refresh must ask for. Default: `organizationId` of the payload. */
   organizationOf?(payload: SessionPayload): string | undefined;
 
   /** Where the browser signs in. Must carry `state`, `codeChallenge` and the method `S256`. */
   authorizationUrl(request: SignInRequest): Awaitable<string>;
+  /** `form_post`: the browser comes back with a POST (OAuth 2.0 Form Post Response Mode). Default: with a GET. */
+  readonly responseMode?: 'form_post' | undefined;
   /** The code exchange. `state` was compared before; `callback` holds everything that the browser brought back. */
   codeRequest(callback: URLSearchParams, request: SignInRequest): Awaitable<TokenRequest>;
   /**
@@ -99,6 +132,7 @@ export interface Provider<U extends User = User> {
   readSignIn(
     answer: Readonly<Record<string, unknown>>,
     request: SignInRequest,
+    settings?: ReadSettings,
   ): Awaitable<(TokenSet & { readonly user?: U | undefined }) | undefined>;
 
   /** The refresh grant. Must carry the refresh token, and the organization where there is one. */
@@ -108,7 +142,11 @@ export interface Provider<U extends User = User> {
    *
    * @throws when the answer is about another user than `previous`: a session never changes its user
    */
-  readRefresh(answer: Readonly<Record<string, unknown>>, previous: SessionPayload): Awaitable<TokenSet | undefined>;
+  readRefresh(
+    answer: Readonly<Record<string, unknown>>,
+    previous: SessionPayload,
+    settings?: ReadSettings,
+  ): Awaitable<TokenSet | undefined>;
   /**
    * Why an error answer ends the session, or undefined when it does not. Only codes that are about this one session
    * may end it: the mistakes of an operator must not sign everybody out.

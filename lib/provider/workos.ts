@@ -1,10 +1,11 @@
-import { type Checks, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
+import { type Checks, object, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
 import { isRecord, nonEmptyString } from '../json.js';
 import { ironSealer } from '../seal/iron.js';
 import { camelCaseFields } from '../session/codec.js';
 import type { Impersonator, SessionPayload, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
+import type { Agents } from '../wire/agents.js';
 import { endingOf, workosEndings } from '../wire/error-code.js';
 import { ProviderFailure } from '../wire/failure.js';
 import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
@@ -23,6 +24,8 @@ export interface WorkosOptions {
   issuer?: string | readonly string[] | undefined;
   /** One of these must be in `aud`. Default: not checked, because WorkOS's tokens have none unless a template adds it. */
   audience?: string | readonly string[] | undefined;
+  /** The connections for everything that is sent to WorkOS: `{ http, https }`. Default: our own. */
+  agent?: Agents | undefined;
 }
 
 const checks: Checks<WorkosOptions> = {
@@ -31,6 +34,7 @@ const checks: Checks<WorkosOptions> = {
   baseUrl: optional(secureBaseUrl),
   issuer: optional(textOrList),
   audience: optional(textOrList),
+  agent: optional(object),
 };
 
 /**
@@ -51,12 +55,14 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     baseUrl,
     issuer,
     audience,
+    agent,
   }: Partial<WorkosOptions> = problems.length ? {} : given;
   const { origin, pathname } = new URL(baseUrl ?? 'https://api.workos.com');
   const base = origin + pathname.replace(/\/+$/, '');
 
   const rules = {
     keysUrl: `${base}/sso/jwks/${encodeURIComponent(clientId)}`,
+    agent,
     algorithms: ['RS256'],
     issuer: issuer === undefined ? issuersOf(base, clientId) : [issuer].flat(),
     audience: audience === undefined ? undefined : [audience].flat(),
@@ -72,6 +78,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
         authorization: `Bearer ${apiKey}`,
       },
       body: JSON.stringify({ client_id: clientId, client_secret: apiKey, ...grant }),
+      ...(agent && { agent }),
     };
   }
 

@@ -1,5 +1,5 @@
 import { nonEmptyString } from '../json.js';
-import type { Provider } from '../provider/provider.js';
+import type { Provider, ReadSettings } from '../provider/provider.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
 import type { RetryableReason, TerminalReason } from '../session/reasons.js';
 import { knownErrorCode, operatorErrors } from '../wire/error-code.js';
@@ -68,7 +68,12 @@ const aboutRequest: ReadonlySet<number> = new Set([400, 409, 410, 422]);
 const outageReasons: ReadonlySet<RetryableReason> = new Set(['timeout', 'network_error', 'server_error']);
 
 /** What an answer to the refresh grant means: by its status first, then by its `error` code, never by its prose. */
-export async function judgeAnswer(answer: Answer, provider: Provider, previous: SessionPayload): Promise<JudgedAnswer> {
+export async function judgeAnswer(
+  answer: Answer,
+  provider: Provider,
+  previous: SessionPayload,
+  settings?: ReadSettings,
+): Promise<JudgedAnswer> {
   if (answer.kind === 'unanswered') {
     const { reason, error } = answer;
     return { kind: 'unavailable', reason, error, fault: outageReasons.has(reason) ? 'provider' : 'operator' };
@@ -90,7 +95,7 @@ export async function judgeAnswer(answer: Answer, provider: Provider, previous: 
 
   const isSuccess = status >= 200 && status < 300;
   if (isSuccess) {
-    const tokens = await provider.readRefresh(body, previous);
+    const tokens = await provider.readRefresh(body, previous, settings);
     if (tokens && nonEmptyString(tokens.accessToken) !== undefined) return { kind: 'tokens', tokens };
     // Half an answer changes nothing.
     if (nonEmptyString(body.error) === undefined && evidence.error === undefined)

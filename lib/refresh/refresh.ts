@@ -5,7 +5,7 @@ import { nextPayload, type SessionPayload } from '../session/payload.js';
 import { sessionIdOf } from '../session/profile.js';
 import type { RefreshSource } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
-import { withExpiry } from '../token/access-token.js';
+import { settleTokens, type SettleSettings } from '../token/settle-tokens.js';
 import { failureReason } from '../wire/failure.js';
 import { preload, send } from '../wire/token-endpoint.js';
 import { createAllowance } from './allowance.js';
@@ -16,8 +16,7 @@ import { wasRefused } from './session-failures.js';
 import { tokenKey, tokenSecret } from './token-key.js';
 
 /** What a refresh needs to know of the options. */
-export interface RefreshSettings extends Sealing<SessionPayload> {
-  readonly provider: Provider;
+export interface RefreshSettings extends Sealing<SessionPayload>, SettleSettings {
   readonly coordinator: Coordinator;
   /** How long requests with the old cookie get the new one, once a browser has presented the new one. Milliseconds. */
   readonly graceMs: number;
@@ -163,7 +162,7 @@ async function runGrant(
     const asker = { providerId: provider.id, sessionKey, userKey, isSwitch: wanted !== undefined };
     const answer = await askFairly(asker, () => sendGrant(settings, request, previous));
     if (answer.kind !== 'tokens') return answer;
-    const tokens = await withExpiry(provider, answer.tokens);
+    const tokens = await settleTokens(settings, answer.tokens, previous);
     const payload = shape(nextPayload(previous, tokens, Date.now()));
     const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
     return { kind: 'refreshed', payload, sealed: await seal(payload), sealedUnder, successorKey };
@@ -174,13 +173,14 @@ async function runGrant(
 
 /** Sends the grant once, and judges the answer. An answer that cannot be read is a value: the session is paused by it. */
 async function sendGrant(
-  { provider, timeoutMs }: RefreshSettings,
+  settings: RefreshSettings,
   request: TokenRequest,
   previous: Refreshable,
 ): Promise<JudgedAnswer> {
+  const { provider, timeoutMs } = settings;
   try {
     const sent = await send(request, { timeoutMs, mayRepeat: provider.refreshTokens === 'reusable' });
-    const answer = await judgeAnswer(sent, provider, previous);
+    const answer = await judgeAnswer(sent, provider, previous, settings);
     const isOther = answer.kind === 'tokens' && isOtherUser(previous, answer.tokens);
     return isOther ? { kind: 'unavailable', reason: 'provider_misconfigured' } : answer;
   } catch (error) {

@@ -16,7 +16,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
     if (carrier.isOpen(exchange)) return;
     throw new SessionUseError(
       'ERR_SESSION_HEADERS_SENT',
-      `session.${action}() must be called before the response begins: the new cookie goes with its headers.`,
+      `session.${action}() needs a response that still takes headers: the new cookie goes with them. Call it earlier.`,
     );
   }
 

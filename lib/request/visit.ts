@@ -8,7 +8,6 @@ import { isPrefetch } from '../http/navigation.js';
 import type { LifeRefresh, Lifecycle, OpenedSeal } from '../lifecycle.js';
 import type { VisitSettings } from '../options/config.js';
 import type { SessionPayload } from '../session/payload.js';
-import { profileOf } from '../session/profile.js';
 import { type FinalReason, isRetryable } from '../session/reasons.js';
 import type { VerifiedSession } from '../session/verified-sessions.js';
 import type { TokenCheck } from '../token/access-token.js';
@@ -260,10 +259,12 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   }
 
   /** With `staleSeconds`: the claims of an expired token whose signature holds, while it cannot be refreshed. */
-  function staleState(payload: SessionPayload, { claims, expiresAtMs }: Expired): SessionState | undefined {
+  function staleState(payload: SessionPayload, check: Expired): SessionState | undefined {
+    const { claims, expiresAtMs, fromIdToken } = check;
     if (whenUnavailable !== 'stale' || claims === undefined || expiresAtMs === undefined) return undefined;
     if (Date.now() > expiresAtMs + staleMs) return undefined;
-    return { signedIn: true, payload, profile: profileOf(payload, claims), expiresAtMs, refreshed: false, stale: true };
+    const profile = life.profile(payload, { claims, fromIdToken });
+    return { signedIn: true, payload, profile, expiresAtMs, refreshed: false, stale: true };
   }
 }
 

@@ -13,6 +13,7 @@ import type { Mount } from '../request/session-object.js';
 import { bindingOf } from '../session/binding.js';
 import { callbackRoute } from './callback.js';
 import { flowCookies } from './flow.js';
+import { withFormPost } from './form-post.js';
 import type { Route } from './route.js';
 import { signInRoute } from './sign-in.js';
 import { signOutRoute } from './sign-out.js';
@@ -28,6 +29,7 @@ export interface RouteParts {
   readonly settings: RouteSettings;
   /** The longest that the exchange of a code runs, in milliseconds. */
   readonly timeoutMs: number;
+  readonly clockToleranceSeconds: number;
 }
 
 /**
@@ -36,7 +38,7 @@ export interface RouteParts {
  * @throws {SessionConfigError} without a `baseUrl`
  */
 export function sessionRoutes(parts: RouteParts): Middleware {
-  const { provider, mount, find, settings, timeoutMs, life } = parts;
+  const { provider, mount, find, settings, timeoutMs, clockToleranceSeconds, life } = parts;
   const { baseUrl, paths } = settings;
   if (baseUrl === undefined) {
     const message = 'must be the app\'s own origin, such as "https://app.example.com", for routes().';
@@ -51,7 +53,13 @@ export function sessionRoutes(parts: RouteParts): Middleware {
     ],
     [
       paths.callback,
-      { methods: ['GET'], run: callbackRoute({ provider, flows, find, redirectUri, timeoutMs, emit: life.emit }) },
+      {
+        methods: provider.responseMode === 'form_post' ? ['GET', 'POST'] : ['GET'],
+        run: withFormPost(
+          callbackRoute({ provider, flows, find, redirectUri, timeoutMs, clockToleranceSeconds, emit: life.emit }),
+          redirectUri,
+        ),
+      },
     ],
     [paths.logout, { methods: ['GET', 'POST'], run: signOutRoute({ find, baseUrl, returnTo: settings.afterSignOut }) }],
   ]);

@@ -27,6 +27,12 @@ export interface Impersonator {
   readonly reason: string | null;
 }
 
+/** What an access token is to us. */
+export type TokenKind = 'jwt' | 'opaque' | 'undecided';
+
+// What an ID token says beside the user.
+type IdTokenField = 'sid' | 'authenticatedAt' | 'acr' | 'amr' | 'sessionExpiry' | 'idClaims';
+
 /** The fields of a seal that mean something to us. */
 export interface PayloadFields {
   readonly accessToken: string;
@@ -56,6 +62,23 @@ export interface PayloadFields {
   readonly tokenSubject?: string | undefined;
   /** The issuer of the tokens, where a provider has several: two issuers may use one subject. */
   readonly tokenIssuer?: string | undefined;
+  /**
+   * Whether the access token is a JWT that is verified here, or opaque. `undecided`: the keys could not be had when it
+   * came. Absent where the options say it, or where the app has given the tokens.
+   */
+  readonly tokenKind?: TokenKind | undefined;
+  /** The provider's own id for the session (`sid`). */
+  readonly sid?: string | undefined;
+  /** When the user signed in at the provider (`auth_time`): seconds since the epoch. */
+  readonly authenticatedAt?: number | undefined;
+  /** How surely the user was authenticated (`acr`). */
+  readonly acr?: string | undefined;
+  /** By which methods (`amr`). */
+  readonly amr?: readonly string[] | undefined;
+  /** When the provider wants the session to end (`session_expiry`): seconds since the epoch. */
+  readonly sessionExpiry?: number | undefined;
+  /** The claims of the newest ID token that guards read. */
+  readonly idClaims?: Readonly<Record<string, unknown>> | undefined;
   /** A few bits about the client that signed in, to notice a copied seal. */
   readonly client?: string | undefined;
   /** The public key (JWK) of the device that the session is bound to. */
@@ -72,7 +95,7 @@ export interface SessionPayload extends PayloadFields {
 }
 
 /** A token response, in one shape for every provider. */
-export interface TokenSet {
+export interface TokenSet extends Pick<PayloadFields, IdTokenField | 'tokenKind' | 'tokenSubject' | 'tokenIssuer'> {
   readonly accessToken: string;
   /** Absent when the provider does not rotate: the refresh token in use stays (RFC 6749 section 6). */
   readonly refreshToken?: string | undefined;
@@ -213,6 +236,43 @@ export const payloadFields = {
     afterRefresh: 'kept',
     isShown: false,
   },
+  tokenKind: {
+    isOurs: (value) => value === 'jwt' || value === 'opaque' || value === 'undecided',
+    otherwise: 'left out',
+    snakeCase: 'token_kind',
+    afterRefresh: 'answer',
+    isShown: false,
+  },
+  sid: { isOurs: isText, otherwise: 'left out', afterRefresh: 'answer, else kept', isShown: false },
+  authenticatedAt: {
+    isOurs: Number.isFinite,
+    otherwise: 'left out',
+    snakeCase: 'authenticated_at',
+    afterRefresh: 'answer, else kept',
+    isShown: false,
+  },
+  acr: { isOurs: isText, otherwise: 'left out', afterRefresh: 'answer, else kept', isShown: false },
+  amr: {
+    isOurs: (value) => Array.isArray(value) && value.every(isText),
+    otherwise: 'left out',
+    afterRefresh: 'answer, else kept',
+    isShown: false,
+  },
+  sessionExpiry: {
+    isOurs: Number.isFinite,
+    otherwise: 'left out',
+    snakeCase: 'session_expiry',
+    afterRefresh: 'answer, else kept',
+    isShown: false,
+  },
+  idClaims: {
+    isOurs: isRecord,
+    otherwise: 'left out',
+    snakeCase: 'id_claims',
+    // A role that is gone is gone: these are the newest ID token's alone, which says so with an empty object.
+    afterRefresh: 'answer, else kept',
+    isShown: false,
+  },
   client: { isOurs: isText, otherwise: 'left out', afterRefresh: 'kept', isShown: false },
   deviceKey: {
     isOurs: isRecord,
@@ -249,16 +309,30 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
     impersonator,
     refreshedAt: previous ? nowMs : undefined,
     expiresAt,
+    tokenKind: tokens.tokenKind,
+    sid: tokens.sid,
+    authenticatedAt: tokens.authenticatedAt,
+    acr: tokens.acr,
+    amr: tokens.amr,
+    sessionExpiry: tokens.sessionExpiry,
+    idClaims: tokens.idClaims,
   };
   const kept = Object.entries(answer).filter(
     ([name, value]) => value !== undefined || payloadFields[name as AnswerField].afterRefresh === 'answer',
   );
-  return { ...previous, ...Object.fromEntries(kept) } as unknown as SessionPayload;
+  // Whose tokens these are is settled at sign-in. No refresh changes it.
+  const { tokenSubject, tokenIssuer } = tokens;
+  const first = previous ?? {
+    ...(tokenSubject !== undefined && { tokenSubject }),
+    ...(tokenIssuer !== undefined && { tokenIssuer }),
+  };
+  return { ...first, ...Object.fromEntries(kept) } as unknown as SessionPayload;
 }
 
 /** From when on a session is past its lifetime, in milliseconds. A time that was not noted limits nothing. */
-export function endsAtMs({ startedAt, usedAt }: SessionPayload, limits: Lifetimes): number {
+export function endsAtMs({ startedAt, usedAt, sessionExpiry }: SessionPayload, limits: Lifetimes): number {
   return Math.min(
+    sessionExpiry === undefined ? Infinity : sessionExpiry * 1000,
     startedAt === undefined ? Infinity : startedAt * 1000 + limits.absoluteMs,
     usedAt === undefined ? Infinity : usedAt * 1000 + limits.idleMs,
   );

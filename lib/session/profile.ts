@@ -1,3 +1,4 @@
+import { type ClaimMapper, type Granted, grantedBy } from './claim-map.js';
 import type { Impersonator, SessionPayload, ShownField, User } from './payload.js';
 
 /** The claims of a token. Add your own by declaration merging: `interface SessionClaims { tier?: string }`. */
@@ -9,7 +10,10 @@ export interface SessionClaims {
 /** What an app reads of a signed-in session. */
 export interface SessionProfile<U extends User = User> {
   readonly user: U;
-  /** The verified claims of the access token; empty for an opaque one. */
+  /**
+   * The verified claims of the access token. For an opaque one: those of the ID token that guards read, and its `acr`,
+   * `amr`, `auth_time` and `sid`.
+   */
   readonly claims: SessionClaims;
   /** The `sid` claim, or the id that we gave the session. */
   readonly sessionId: string | undefined;
@@ -30,21 +34,36 @@ type ShownElsewhere = 'data' | 'expiresAt';
 
 const none: readonly string[] = Object.freeze([]);
 
-/** What the session shows, by its payload and the claims of its access token. */
-export function profileOf(payload: SessionPayload, claims: SessionClaims): SessionProfile {
-  const role = text(claims.role);
-  const roles = texts(claims.roles);
+/** Claims that hold, and whose they are. */
+export interface HeldClaims {
+  readonly claims: SessionClaims;
+  /** Whether they are the ID token's, because the access token is opaque. */
+  readonly fromIdToken?: boolean | undefined;
+}
+
+/**
+ * What the session shows, by its payload and the claims that hold.
+ *
+ * @param mapClaims the provider's own names for what guards read
+ */
+export function profileOf(payload: SessionPayload, held: HeldClaims, mapClaims?: ClaimMapper): SessionProfile {
+  const { claims, fromIdToken = false } = held;
+  const granted: Granted = mapClaims
+    ? mapClaims(fromIdToken ? {} : claims, payload.idClaims ?? {})
+    : grantedBy({}, claims);
+  const role = text(granted.role);
+  const roles = texts(granted.roles);
   const profile = {
     // Some writers seal no user. The subject of the token is the same person.
     user: payload.user ?? { id: text(claims.sub) ?? '' },
     claims,
     sessionId: sessionIdOf(payload, claims),
-    organizationId: text(claims.org_id) ?? payload.organizationId,
+    organizationId: text(granted.organizationId) ?? payload.organizationId,
     role,
     roles: roles.length === 0 && role !== undefined ? [role] : roles,
-    permissions: texts(claims.permissions),
-    entitlements: texts(claims.entitlements),
-    featureFlags: texts(claims.feature_flags),
+    permissions: texts(granted.permissions),
+    entitlements: texts(granted.entitlements),
+    featureFlags: texts(granted.featureFlags),
     impersonator: payload.impersonator,
     authenticationMethod: payload.authenticationMethod,
   };
@@ -52,9 +71,15 @@ export function profileOf(payload: SessionPayload, claims: SessionClaims): Sessi
   return profile satisfies Record<Exclude<ShownField, ShownElsewhere>, unknown>;
 }
 
+/** The claims that stand in for those of an opaque access token: what its ID token said. */
+export function idTokenClaims({ idClaims, sid, authenticatedAt, acr, amr }: SessionPayload): SessionClaims {
+  const said = { ...idClaims, sid, auth_time: authenticatedAt, acr, amr };
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+}
+
 /** The session's id: the `sid` claim, or the id that we gave it. Known also when the token has expired. */
 export function sessionIdOf(payload: SessionPayload, claims: SessionClaims): string | undefined {
-  return text(claims.sid) ?? payload.sessionId;
+  return text(claims.sid) ?? payload.sid ?? payload.sessionId;
 }
 
 function text(claim: unknown): string | undefined {

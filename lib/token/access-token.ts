@@ -1,14 +1,15 @@
-import type { errors, FlattenedJWSInput, JWTHeaderParameters, JWTPayload, JWTVerifyGetKey } from 'jose';
-import { jwtVerify } from 'jose/jwt/verify';
+import type { errors, FlattenedJWSInput, JWTHeaderParameters, JWTPayload } from 'jose';
 
 import { isPromiseLike } from '../awaitable.js';
 import { deepFreeze, isRecord } from '../json.js';
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
-import type { SessionPayload, TokenSet } from '../session/payload.js';
-import type { SessionClaims } from '../session/profile.js';
+import type { SessionPayload } from '../session/payload.js';
+import { idTokenClaims, type SessionClaims } from '../session/profile.js';
 import type { RetryableReason, TokenReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
-import { inlineKeySet, KeyNotPublished, type KeySet, keySet, maxKeys } from './key-set.js';
+import { verifyWithAnyKey } from './any-key.js';
+import { isIssuerOf, isOfSameIssuer, isTemplate } from './issuer.js';
+import { KeyNotPublished, type KeySet, keySetOf, maxKeys } from './key-set.js';
 import { signedClaims } from './rs256.js';
 
 /** Three answers, never two: good, bad (expired is one kind of bad), cannot tell. */
@@ -18,9 +19,16 @@ export type TokenCheck =
       readonly claims: SessionClaims;
       readonly expiresAtMs: number;
       readonly issuedAtMs: number;
+      /** Whether the claims are the ID token's, because the access token is opaque. */
+      readonly fromIdToken?: boolean;
     }
   /** `claims` are there when the signature fits and only the time has passed. */
-  | { readonly verdict: 'expired'; readonly claims?: SessionClaims; readonly expiresAtMs?: number }
+  | {
+      readonly verdict: 'expired';
+      readonly claims?: SessionClaims;
+      readonly expiresAtMs?: number;
+      readonly fromIdToken?: boolean;
+    }
   | {
       readonly verdict: 'invalid';
       readonly reason: TokenReason;
@@ -35,24 +43,16 @@ export type TokenCheck =
       readonly reason: RetryableReason;
       /** What is wrong with the provider object, for operators, where that is the reason. */
       readonly detail?: string | undefined;
+      /** Set when the key set was had, and the key of this token is not in it. */
+      readonly isKeyUnpublished?: boolean;
     };
 
 export interface TokenCheckOptions {
   readonly clockToleranceSeconds: number;
   /** Whether the token has just come from the provider. */
   readonly fresh?: boolean;
-}
-
-// One key set for each provider object, shared by all middlewares that use it.
-const keySets = new WeakMap<Provider, { source: unknown; keys: KeySet }>();
-
-function keysOf(provider: Provider, { keys: inline, keysUrl = '' }: AccessTokenRules): KeySet {
-  const source = inline ?? keysUrl;
-  const known = keySets.get(provider);
-  if (known?.source === source) return known.keys;
-  const keys = inline ? inlineKeySet(inline) : keySet(keysUrl);
-  keySets.set(provider, { source, keys });
-  return keys;
+  /** Whether it is only asked if the token is meant for us: nothing is concluded about the key set. */
+  readonly deciding?: boolean;
 }
 
 /**
@@ -75,15 +75,26 @@ export function checkAccessToken(
       const detail = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
       return { verdict: 'unknown', reason: 'provider_misconfigured', detail };
     }
-    const keys = keysOf(provider, rules);
+    const keys = keySetOf(provider, rules);
     const claims = ordinaryClaims(accessToken, keys, rules, nowMs, clockToleranceSeconds);
-    return claims
+    const check = claims
       ? judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds)
       : checkWithJose(payload, keys, rules, options, nowMs);
+    if (payload.tokenKind !== 'undecided' || rules.elseOpaque !== true) return check;
+    return isPromiseLike(check) ? Promise.resolve(check).then(decide) : decide(check);
+  }
+
+  /** A token that could not be judged when it came: now that the keys are here, what is not for us is opaque. */
+  function decide(check: TokenCheck): TokenCheck {
+    const isForAnother =
+      check.verdict === 'invalid' ||
+      (check.verdict === 'expired' && check.claims === undefined) ||
+      (check.verdict === 'unknown' && check.isKeyUnpublished === true);
+    return isForAnother ? checkOpaque(payload, nowMs, clockToleranceSeconds) : check;
   }
 
   try {
-    const rules = provider.accessToken(accessToken);
+    const rules = provider.accessToken(accessToken, payload.tokenKind);
     return isPromiseLike(rules) ? Promise.resolve(rules).then(checkBy).catch(verdictOfError) : checkBy(rules);
   } catch (error) {
     return verdictOfError(error);
@@ -106,29 +117,11 @@ function problemOfRules(rules: unknown): string | undefined {
   return audience === undefined || Array.isArray(audience) ? undefined : 'must give "audience" as a list.';
 }
 
-// RFC 6749 section 5.1 only recommends `expires_in`. Five minutes is early for most tokens, and early is safe.
-const defaultExpiresIn = 300;
-
-/** The tokens, with the default expiry where an opaque access token came without one. */
-export async function withExpiry(provider: Provider, tokens: TokenSet): Promise<TokenSet> {
-  if (tokens.expiresIn !== undefined) return tokens;
-  return (await isJwt(provider, tokens.accessToken)) ? tokens : { ...tokens, expiresIn: defaultExpiresIn };
-}
-
-async function isJwt(provider: Provider, accessToken: string): Promise<boolean> {
-  try {
-    return (await provider.accessToken(accessToken)) !== 'opaque';
-  } catch {
-    // New tokens must not be lost because the rules cannot be had. For a JWT the expiry beside it has no effect.
-    return false;
-  }
-}
-
 async function checkWithJose(
   payload: SessionPayload,
   keys: KeySet,
   rules: AccessTokenRules,
-  { clockToleranceSeconds, fresh = false }: TokenCheckOptions,
+  { clockToleranceSeconds, fresh = false, deciding = false }: TokenCheckOptions,
   nowMs: number,
 ): Promise<TokenCheck> {
   try {
@@ -136,8 +129,9 @@ async function checkWithJose(
     return judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds);
   } catch (error) {
     if (error instanceof KeyNotPublished && fresh) {
-      keys.lagsBehind();
-      return { verdict: 'unknown', reason: rules.keys ? 'provider_misconfigured' : 'keys_unavailable' };
+      if (!deciding) keys.lagsBehind();
+      const reason = rules.keys ? 'provider_misconfigured' : 'keys_unavailable';
+      return { verdict: 'unknown', reason, isKeyUnpublished: true };
     }
     // The key may have been withdrawn, or it is the key of another provider. Only the first is a reason to refresh.
     if (error instanceof KeyNotPublished && payload.boundTo === undefined) {
@@ -160,7 +154,7 @@ function claimsOfExpired(error: unknown): JWTPayload | undefined {
 function strangerIn(claims: SessionClaims, rules: AccessTokenRules): TokenCheck | undefined {
   const { iss } = claims;
   // A token that names no issuer is of none that we know: it would be refused with every key.
-  if (typeof iss !== 'string' || !rules.issuer.includes(iss)) {
+  if (typeof iss !== 'string' || !isIssuerOf(claims, rules)) {
     return invalid('invalid_jwt', 'of another issuer, by a key that is not published', 'issuer');
   }
   return rules.issuedToUs?.(claims) === false
@@ -174,7 +168,7 @@ export async function namesUs(provider: Provider, accessToken: string): Promise<
     const rules = await provider.accessToken(accessToken);
     if (rules === 'opaque') return false;
     const claims = unverifiedClaims(accessToken);
-    return rules.issuer.includes(String(claims.iss)) && (rules.issuedToUs?.(claims) ?? 'unsaid') === true;
+    return isIssuerOf(claims, rules) && (rules.issuedToUs?.(claims) ?? 'unsaid') === true;
   } catch {
     return false;
   }
@@ -186,12 +180,16 @@ export async function namesUs(provider: Provider, accessToken: string): Promise<
  */
 function judgeClaims(
   claims: JWTPayload,
-  { user }: SessionPayload,
+  { user, tokenSubject, tokenIssuer }: SessionPayload,
   rules: AccessTokenRules,
   nowMs: number,
   toleranceSeconds: number,
 ): TokenCheck {
   const { exp = 0, iat = 0 } = claims;
+  if (!isIssuerOf(claims, rules)) return invalid('invalid_jwt', 'claim iss has a wrong value', 'issuer');
+  if (isAmongSeveral(rules, tokenIssuer) && !isOfSameIssuer(claims, tokenIssuer)) {
+    return invalid('invalid_jwt', 'of another issuer than the session');
+  }
   // A promise, of an `async` method by mistake, would let every client's tokens in.
   const isOurs: unknown = rules.issuedToUs ? rules.issuedToUs(claims) : true;
   if (isOurs !== true && isOurs !== 'unsaid') return invalid('invalid_jwt', 'issued to another client', 'audience');
@@ -199,8 +197,10 @@ function judgeClaims(
   // jose checks only that `sub` is there, not that it is a string.
   if (typeof claims.sub !== 'string' || claims.sub === '')
     return invalid('invalid_jwt', 'claim sub is empty or not a string');
-  // The token of one user beside the profile of another: a seal that was put together from two sessions.
-  if (user && claims.sub !== user.id) return invalid('invalid_jwt', 'about another user');
+  // The token of one user beside the profile of another: a seal that was put together from two sessions. A provider that
+  // names the user in another way to an API has said so at sign-in.
+  const subject = tokenSubject ?? user?.id;
+  if (subject !== undefined && claims.sub !== subject) return invalid('invalid_jwt', 'about another user');
   if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
   return {
     verdict: 'valid',
@@ -208,6 +208,11 @@ function judgeClaims(
     expiresAtMs: exp * 1000,
     issuedAtMs: iat * 1000,
   };
+}
+
+/** Whether these rules accept several issuers, among them the one that the session began with. */
+function isAmongSeveral({ issuer }: AccessTokenRules, began: string | undefined): began is string {
+  return began !== undefined && (issuer.some(isTemplate) || (issuer.length > 1 && issuer.includes(began)));
 }
 
 /**
@@ -219,17 +224,15 @@ function isOtherKind({ at_hash: atHash, events, nonce, typ }: JWTPayload): boole
 }
 
 /** An opaque token says nothing itself, so the seal must say whose it is: its provider and its user. */
-function checkOpaque(
-  { boundTo, user, expiresAt }: SessionPayload,
-  nowMs: number,
-  toleranceSeconds: number,
-): TokenCheck {
+function checkOpaque(payload: SessionPayload, nowMs: number, toleranceSeconds: number): TokenCheck {
+  const { boundTo, user, expiresAt } = payload;
   if (boundTo === undefined) return invalid('invalid_jwt', 'an opaque access token in a seal without its provider');
   if (!user?.id) return invalid('invalid_jwt', 'an opaque access token without a user');
   if (expiresAt === undefined) return invalid('invalid_jwt', 'an opaque access token without an expiry');
+  const held = { claims: deepFreeze(idTokenClaims(payload)), fromIdToken: true, expiresAtMs: expiresAt };
   return nowMs < expiresAt + toleranceSeconds * 1000
-    ? { verdict: 'valid', claims: {}, expiresAtMs: expiresAt, issuedAtMs: nowMs }
-    : { verdict: 'expired', claims: {}, expiresAtMs: expiresAt };
+    ? { verdict: 'valid', ...held, issuedAtMs: nowMs }
+    : { verdict: 'expired', ...held };
 }
 
 /**
@@ -239,17 +242,17 @@ function checkOpaque(
 function ordinaryClaims(
   token: string,
   { rsaKey }: KeySet,
-  { algorithms, issuer, audience }: AccessTokenRules,
+  rules: AccessTokenRules,
   nowMs: number,
   toleranceSeconds: number,
 ): JWTPayload | undefined {
+  const { algorithms, audience } = rules;
   const claims = algorithms.includes('RS256') ? signedClaims(token, rsaKey) : undefined;
   if (!claims) return undefined;
-  const { iss, sub, aud, exp, nbf, iat } = claims;
+  const { sub, aud, exp, nbf, iat } = claims;
   const now = Math.floor(nowMs / 1000);
   const isGood =
-    typeof iss === 'string' &&
-    issuer.includes(iss) &&
+    isIssuerOf(claims, rules) &&
     typeof sub === 'string' &&
     (audience === undefined || [aud].flat().some((one) => typeof one === 'string' && audience.includes(one))) &&
     typeof exp === 'number' &&
@@ -261,19 +264,19 @@ function ordinaryClaims(
 async function verify(
   token: string,
   { find }: KeySet,
-  { algorithms, issuer, audience }: AccessTokenRules,
+  rules: AccessTokenRules,
   nowMs: number,
   toleranceSeconds: number,
 ): Promise<JWTPayload> {
+  const { algorithms, audience } = rules;
   const issuedMs = issuedAtMs(token);
   const getKey = (header: JWTHeaderParameters, input: FlattenedJWSInput) => {
     // RFC 8725 section 3.11: a token of another type is signed with the same keys.
     if (isOtherType(header.typ)) throw new OtherType();
     return find(header, input, issuedMs);
   };
-  const { payload } = await verifyWithAny(token, getKey, {
+  const { payload } = await verifyWithAnyKey(token, getKey, {
     algorithms: [...algorithms],
-    issuer: [...issuer],
     ...(audience && { audience: [...audience] }),
     // For jose, a token without `exp` never expires.
     requiredClaims: ['exp', 'iss', 'sub'],
@@ -291,25 +294,6 @@ function isOtherType(typ: unknown): boolean {
 /** The header says that the token is of another type than an access token. */
 class OtherType extends Error {
   override readonly name = 'OtherType';
-}
-
-/** `jwtVerify`. A token without `kid` is tried with each key that fits. */
-async function verifyWithAny(token: string, getKey: JWTVerifyGetKey, options: Parameters<typeof jwtVerify>[2]) {
-  try {
-    return await jwtVerify(token, getKey, options);
-  } catch (error) {
-    if (codeOf(error) !== 'ERR_JWKS_MULTIPLE_MATCHING_KEYS') throw error;
-    let last: unknown = error;
-    for await (const key of error as errors.JWKSMultipleMatchingKeys) {
-      try {
-        return await jwtVerify(token, key, options);
-      } catch (wrongKey) {
-        last = wrongKey;
-        if (codeOf(wrongKey) !== 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED') break;
-      }
-    }
-    throw last;
-  }
 }
 
 /** The verdict for an error of `jwtVerify` or of the key set. By its code: jose's messages may change. */
@@ -354,10 +338,6 @@ function expired(claims: JWTPayload): TokenCheck {
 
 function invalid(reason: TokenReason, detail: string, misconfigured?: 'issuer' | 'audience'): TokenCheck {
   return { verdict: 'invalid', reason, detail, misconfigured };
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown }).code;
 }
 
 /** `iat` in milliseconds, before anything is verified: it decides only whether the keys are fetched again. */

@@ -4,7 +4,9 @@ import type { FlattenedJWSInput, JSONWebKeySet, JWTHeaderParameters } from 'jose
 import { JWKSNoMatchingKey } from 'jose/errors';
 import { createLocalJWKSet } from 'jose/jwks/local';
 
-import { cachedDocument, getJson } from '../wire/cached-document.js';
+import type { Agents } from '../wire/agents.js';
+import { getJson } from '../wire/answer.js';
+import { cachedDocument } from '../wire/cached-document.js';
 import { ProviderFailure } from '../wire/failure.js';
 import { rsaKeys } from './rs256.js';
 
@@ -29,6 +31,28 @@ export interface KeySet {
   readonly rsaKey: (kid: string) => KeyObject | undefined;
   /** Notes that the key of a fresh token is not published: the key server lags behind the token server. */
   readonly lagsBehind: () => void;
+  /** Fetches the keys unless they are known. Rejects when they cannot be had. */
+  readonly ready: () => Promise<unknown>;
+}
+
+/** Where the keys of a provider are: given, or published. */
+export interface KeySource {
+  readonly keys?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  readonly keysUrl?: string | undefined;
+  readonly agent?: Agents | undefined;
+}
+
+// One key set for each provider object, shared by all middlewares that use it.
+const keySets = new WeakMap<object, { source: unknown; keys: KeySet }>();
+
+/** The key set of a provider object, made at its first use. */
+export function keySetOf(provider: object, { keys: inline, keysUrl = '', agent }: KeySource): KeySet {
+  const source = inline ?? keysUrl;
+  const known = keySets.get(provider);
+  if (known?.source === source) return known.keys;
+  const keys = inline ? inlineKeySet(inline) : keySet(keysUrl, agent);
+  keySets.set(provider, { source, keys });
+  return keys;
 }
 
 // For an unknown key the set is fetched again when it is older than this, or older than the token.
@@ -44,9 +68,9 @@ export const maxKeys = 100;
 const lagMs = 30_000;
 
 /** The key set at a URL. It is fetched when needed, shared by all requests that wait, and kept through an outage. */
-export function keySet(url: string): KeySet {
+export function keySet(url: string, agent?: Agents): KeySet {
   const keys = cachedDocument(async () => {
-    const document = await getJson(url);
+    const document = await getJson(url, { agent });
     // With an empty set the key of every session would count as withdrawn.
     if (!Array.isArray(document.keys) || document.keys.length === 0) {
       throw new ProviderFailure('server_error', 'The key set has no keys.');
@@ -87,7 +111,7 @@ export function keySet(url: string): KeySet {
     laggingUntilMs = Date.now() + lagMs;
   }
 
-  return { find, rsaKey: (kid) => keys.peek()?.value.rsa.get(kid), lagsBehind };
+  return { find, rsaKey: (kid) => keys.peek()?.value.rsa.get(kid), lagsBehind, ready: () => keys.get() };
 }
 
 /** Keys that a provider object holds itself. Nothing is fetched. */
@@ -104,6 +128,7 @@ export function inlineKeySet(jwks: readonly Readonly<Record<string, unknown>>[])
     },
     rsaKey: (kid) => rsa.get(kid),
     lagsBehind: () => undefined,
+    ready: () => Promise.resolve(),
   };
 }
 

@@ -1,7 +1,5 @@
-import { parseObject } from '../json.js';
 import { monotonicMs } from '../monotonic.js';
-import { readDocument } from './answer.js';
-import { failureReason, ProviderFailure } from './failure.js';
+import { failureDetail, failureReason, ProviderFailure } from './failure.js';
 
 /** A document of the provider (its key set, its metadata), and when it was asked for. */
 export interface Snapshot<Value> {
@@ -39,7 +37,8 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
       failed = undefined;
       return known;
     } catch (cause) {
-      const error = new ProviderFailure(failureReason(cause), 'A document of the provider could not be fetched.');
+      const message = 'A document of the provider could not be fetched.';
+      const error = new ProviderFailure(failureReason(cause), message, failureDetail(cause));
       failed = { atMs: monotonicMs(), error };
       throw error;
     } finally {
@@ -67,20 +66,4 @@ export function cachedDocument<Value>(load: () => Promise<Value>): CachedDocumen
   }
 
   return { get, peek, refetch };
-}
-
-/**
- * GETs a JSON object. Redirects are refused: an attacker who can redirect the key set would choose the keys.
- *
- * @throws {ProviderFailure} or what `fetch` throws
- */
-export async function getJson(url: string): Promise<Record<string, unknown>> {
-  const response = await fetch(url, {
-    headers: { accept: 'application/json' },
-    redirect: 'manual',
-    signal: AbortSignal.timeout(5_000),
-  });
-  const body = parseObject(await readDocument(response));
-  if (!body) throw new ProviderFailure('server_error', 'The answer is not a JSON object.');
-  return body;
 }

@@ -4,12 +4,15 @@ import { isRetryable, type RetryableReason } from '../session/reasons.js';
 /** The provider could not be asked, or its answer cannot be used. It says nothing about the session. */
 export class ProviderFailure extends Error {
   readonly reason: RetryableReason;
+  /** What exactly, in a word of ours, for events: `http_404`, `other_issuer`. */
+  readonly detail: string | undefined;
 
-  constructor(reason: RetryableReason, message: string) {
+  constructor(reason: RetryableReason, message: string, detail?: string) {
     super(message);
     // A literal: a minifier changes the names of classes, and `isProviderFailure` goes by this one.
     this.name = 'ProviderFailure';
     this.reason = reason;
+    this.detail = detail;
   }
 }
 
@@ -61,6 +64,14 @@ export function systemErrorCode(error: unknown): string | undefined {
   return causesOf(error)
     .map(codeOf)
     .find((code) => code.length <= 64 && networkCode.test(code));
+}
+
+/** What exactly went wrong, in a word for events: a failure's own, else the system's code for it, else the reason. */
+export function failureDetail(error: unknown): string {
+  const own = causesOf(error).find((link) => isProviderFailure(link));
+  const said = own?.detail;
+  if (typeof said === 'string' && /^\w{1,64}$/.test(said)) return said;
+  return systemErrorCode(error) ?? failureReason(error);
 }
 
 /** An error and its causes. Errors can cause each other in a circle, so only the first eight are looked at. */

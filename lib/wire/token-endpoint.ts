@@ -1,8 +1,6 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-
 import { parseObject } from '../json.js';
 import type { RetryableReason } from '../session/reasons.js';
+import { type Agents, agentsFor } from './agents.js';
 import { maxAnswerBytes } from './answer.js';
 import { failureReason, readRetryAfter, systemErrorCode } from './failure.js';
 
@@ -11,6 +9,8 @@ export interface TokenRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** The connections to use. Default: our own. */
+  readonly agent?: Agents | undefined;
 }
 
 /** What a POST to the provider brought. */
@@ -38,18 +38,6 @@ export interface SendOptions {
    */
   readonly mayRepeat: boolean;
 }
-
-// For each provider: an outage or a storm must not open thousands of connections. A request that waits for one spends
-// its budget only, because got's other time-outs begin with the socket.
-const maxSockets = 128;
-
-// An idle connection is closed after as long as Node's own agent keeps it.
-const kept = { keepAlive: true, timeout: 5_000, maxSockets };
-const keptConnections = { http: new HttpAgent(kept), https: new HttpsAgent(kept) };
-// A kept connection may break just as it is used again. That looks like one that broke after the token was read, and
-// could not be repeated. So a single-use token gets a connection of its own. `Connection: close` is needed as well:
-// Node hands a connection on to a waiting request even where it keeps none.
-const freshConnections = { http: new HttpAgent({ maxSockets }), https: new HttpsAgent({ maxSockets }) };
 
 // With these, no byte was sent.
 const neverConnected = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'];
@@ -85,7 +73,7 @@ export async function send(request: TokenRequest, { timeoutMs, mayRepeat }: Send
       throwHttpErrors: false,
       // The body holds the client's secret. A redirect would send it to another address.
       followRedirect: false,
-      agent: mayRepeat ? keptConnections : freshConnections,
+      agent: agentsFor(request.agent, { mayRepeat }),
       signal: deadline,
       timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: Math.min(10_000, timeoutMs) },
       retry: {

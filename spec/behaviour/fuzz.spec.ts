@@ -331,7 +331,7 @@ describe('a real seal', () => {
 describe('more cookies than a browser would send', () => {
   it('are opened up to a limit', async () => {
     const opened: number[] = [];
-    for (const count of [1, 9, 10, 11, 60]) {
+    for (const count of [1, 9, 10, 11, 12]) {
       const forged = Array.from({ length: count }, (_, index) => seals[1].replace('*1*', `*${index}*`));
       await ask(apps.express, '/', { cookie: forged.map((value) => `wos-session=${value}`).join('; ') });
       opened.push(opens);

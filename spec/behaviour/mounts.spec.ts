@@ -212,9 +212,13 @@ describe('a second, stricter instance on the same sessions', () => {
   }
 
   const options: Record<string, Option> = {
-    audience: { strict: (issuer) => at(issuer, { audience: 'admin-api' }), status: 401, reason: 'invalid_jwt' },
+    audience: {
+      strict: (issuer) => at(issuer, { accessToken: { audience: 'admin-api' } }),
+      status: 401,
+      reason: 'invalid_jwt',
+    },
     algorithms: {
-      strict: (issuer) => at(issuer, { algorithms: ['ES256'] }),
+      strict: (issuer) => at(issuer, { accessToken: { algorithms: ['ES256'] } }),
       status: 401,
       reason: 'invalid_jwt_algorithm',
     },
@@ -346,7 +350,7 @@ describe('a second, stricter instance on the same sessions', () => {
     const issuer = await issuerOf({ user: 'ada' });
     const [property] = properties();
     const base = withSession({ ...at(issuer), property });
-    const strict = withSession({ ...at(issuer, { audience: 'admin-api' }), property });
+    const strict = withSession({ ...at(issuer, { accessToken: { audience: 'admin-api' } }), property });
     const url = await serve((app) => {
       app.use(base);
       app.use(strict);

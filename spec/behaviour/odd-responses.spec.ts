@@ -3,9 +3,12 @@ import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { connect, createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, connect as connectTcp } from 'node:net';
 
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { type Session, type SessionOptions, type Sessions, withSession } from 'express-sealed-session';
 
+import { createFleet, fleetParts } from '../../lib/fleet/fleet.js';
+import { createProcessFleet } from '../../lib/fleet/process-fleet.js';
+import { listen } from '../support/apps.js';
 import { useClock } from '../support/clock.js';
 import { EngineResponse } from '../support/engine-response.js';
 import { useWorkos } from '../support/use-workos.js';
@@ -13,6 +16,11 @@ import { expired, sealedSession, sessionCookieOf, workosOptions } from '../suppo
 
 const clock = useClock();
 const workos = useWorkos();
+
+const timersButIntervals = [
+  ...(['Date', 'hrtime', 'nextTick', 'performance', 'queueMicrotask', 'setImmediate', 'clearImmediate'] as const),
+  ...(['setTimeout', 'clearTimeout'] as const),
+];
 
 /** The request of a WebSocket handshake with this cookie, as a server gets it. */
 async function handshake(sealed: string): Promise<IncomingMessage> {
@@ -162,5 +170,43 @@ describe('HTTP/2', () => {
     client.destroy();
     server.close();
     expect(headers[':status']).toBe(status);
+  });
+});
+
+describe('a response that is never answered', () => {
+  it('has the fleet asked for 30 seconds, and no longer', async () => {
+    let asked = 0;
+    const parts = fleetParts(createProcessFleet())!;
+    const ledger = {
+      ...parts.ledger,
+      isShared: true,
+      learn: () => {
+        asked += 1;
+        return Promise.resolve();
+      },
+    };
+    const sessions = withSession(workosOptions(workos.server, { fleet: createFleet('test', { ...parts, ledger }) }));
+    const { sealed } = await sealedSession(workos.server, expired);
+    jest.useFakeTimers({ doNotFake: timersButIntervals });
+    try {
+      const visited = new Promise<void>((resolve) => {
+        void listen((req, res) => {
+          sessions(req, res, () => {
+            resolve();
+          });
+        }).then((app) => {
+          workos.closing(app);
+          fetch(app.url, { headers: { cookie: `wos-session=${sealed}` } }).catch(() => undefined);
+        });
+      });
+      await visited;
+      const before = asked;
+      jest.advanceTimersByTime(29_000);
+      expect(asked).toBe(before + 290);
+      jest.advanceTimersByTime(600_000);
+      expect(asked).toBe(before + 300);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 });

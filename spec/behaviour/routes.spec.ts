@@ -163,6 +163,14 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
   });
 
+  it('sends nothing to the provider for a callback without a code', async () => {
+    const { callback, headers } = await beginSignIn();
+    const before = server.tokenRequests.length;
+    const page = await browser.fetch(callback.replace(/code=[^&]*/, ''), { headers });
+    expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(server.tokenRequests).toHaveLength(before);
+  });
+
   it('refuses an answer to the code that is not whole', async () => {
     server.token.reply = (body) => ({ ...body, access_token: undefined });
     const { callback } = await beginSignIn();

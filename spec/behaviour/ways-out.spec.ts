@@ -207,6 +207,15 @@ const ways: readonly Way[] = [
     shows: { authenticated: false, reason: 'expired_jwt', retryable: false },
   },
   {
+    row: ['has an expired token, and the response takes no cookie', '`expired_jwt`', 'left alone', 'goes on'],
+    before: (_req, res, next) => {
+      res.flushHeaders();
+      next();
+    },
+    bring: () => seal(expired),
+    shows: { authenticated: false, reason: 'expired_jwt', retryable: false },
+  },
+  {
     row: ['has an expired token, and it is refreshed', 'signed in, `refreshed`', 'written', 'goes on'],
     bring: () => seal(expired),
     shows: { authenticated: true, refreshed: true },

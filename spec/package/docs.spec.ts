@@ -244,7 +244,7 @@ describe('docs/reference/options.md', () => {
     ],
     'cookie.replaces': () => membersOf(file, 'ReplacedCookie'),
     'workos(options)': () => membersOf('provider/workos.ts', 'WorkosOptions'),
-    'oidc(options)': () => membersOf('provider/oidc.ts', 'OidcOptions'),
+    'oidc(options)': () => membersOf('provider/oidc-options.ts', 'OidcOptions'),
     'redisFleet(options)': () => membersOf('fleet/redis-fleet.ts', 'RedisFleetOptions'),
     'Rules and guards': () => [...membersOf(file, 'Rule'), ...membersOf(file, 'GuardOptions')],
   };

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { jest } from '@jest/globals';
 import { exportJWK, generateKeyPair } from 'jose';
-import { type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { type ClientMetadata, type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 
 import { listen } from './http-server.js';
 
@@ -14,6 +14,12 @@ export interface OidcServerOptions {
   opaque?: boolean;
   /** Whether a refresh token can be used once only, a second use ending the grant. */
   rotate?: boolean;
+  /** Of ID tokens and JWT access tokens. */
+  algorithm?: 'RS256' | 'PS256' | 'ES256' | 'EdDSA';
+  /** Below which path the issuer lives. */
+  path?: string;
+  /** Changes the configuration, and that of its one client. */
+  configure?: (configuration: Configuration, client: ClientMetadata) => void;
 }
 
 export type OidcServer = Awaited<ReturnType<typeof startOidcServer>>;
@@ -23,6 +29,9 @@ export async function startOidcServer({
   accessTokenSeconds = 300,
   opaque = false,
   rotate = true,
+  algorithm = 'RS256',
+  path = '',
+  configure = () => undefined,
 }: OidcServerOptions = {}) {
   const clientId = 'client_01';
   const clientSecret = 'a secret of the client: with % and + in it';
@@ -32,18 +41,19 @@ export async function startOidcServer({
   let handle: (req: IncomingMessage, res: ServerResponse) => unknown = (_req, res) => res.end();
 
   const server = await listen((req, res) => void handle(req, res));
-  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
+  const { privateKey } = await generateKeyPair(algorithm, { extractable: true });
   const configuration: Configuration = {
     clients: [
       {
         client_id: clientId,
         client_secret: clientSecret,
+        id_token_signed_response_alg: algorithm,
         grant_types: ['authorization_code', 'refresh_token'],
         redirect_uris: ['https://app.example.com/callback'],
         post_logout_redirect_uris: ['https://app.example.com/'],
       },
     ],
-    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomUUID() }] },
+    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: algorithm, use: 'sig', kid: randomUUID() }] },
     cookies: { keys: [randomUUID()] },
     pkce: { required: () => true },
     claims: { openid: ['sub'], profile: ['name'], email: ['email'] },
@@ -70,11 +80,12 @@ export async function startOidcServer({
           audience,
           scope: '',
           accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: algorithm } },
           accessTokenTTL: accessTokenSeconds,
         }),
       },
     },
-    interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
+    interactions: { url: (_ctx, { uid }) => `${path}/interaction/${uid}` },
     findAccount: (_ctx, sub) => ({
       accountId: sub,
       claims: () => ({ sub, name: 'One', email: 'one@example.com' }),
@@ -86,10 +97,12 @@ export async function startOidcServer({
       return grant;
     },
   };
+  if (algorithm !== 'RS256') configuration.enabledJWA = { idTokenSigningAlgValues: [algorithm, 'RS256'] };
+  configure(configuration, configuration.clients![0]!);
   // It advises a database and a newer Node, for production.
   jest.spyOn(console, 'warn').mockImplementation(() => undefined);
   jest.spyOn(console, 'info').mockImplementation(() => undefined);
-  const provider = new Provider(server.url, configuration);
+  const provider = new Provider(`${server.url}${path}`, configuration);
   const record = (outcome: 'success' | 'error') => (ctx: KoaContextWithOIDC) => {
     grants.push({ type: String(ctx.oidc.params?.grant_type), outcome });
   };
@@ -97,6 +110,7 @@ export async function startOidcServer({
   provider.on('grant.error', record('error'));
   const callback = provider.callback();
   handle = async (req, res) => {
+    if (path !== '') Object.assign(req, { originalUrl: req.url, url: req.url?.slice(path.length) });
     if (req.url?.startsWith('/interaction/')) {
       await provider.interactionFinished(req, res, { login: { accountId: 'user_01' }, consent: {} });
     } else {
@@ -105,7 +119,7 @@ export async function startOidcServer({
   };
 
   return {
-    url: server.url,
+    url: `${server.url}${path}`,
     clientId,
     clientSecret,
     audience,

@@ -26,6 +26,8 @@ beforeEach(async () => {
     timeoutMs: 5_000,
     waitMs: 5_000,
     shape: (payload) => payload,
+    clockToleranceSeconds: 5,
+    emit: () => undefined,
     sealedUnder: 'a password',
     seal: () => Promise.resolve('sealed'),
     preload: () => Promise.resolve(),

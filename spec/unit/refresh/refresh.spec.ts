@@ -31,6 +31,8 @@ function settings(changes: Partial<RefreshSettings> = {}): RefreshSettings {
     timeoutMs: 5_000,
     waitMs: 5_000,
     shape: (payload) => payload,
+    clockToleranceSeconds: 5,
+    emit: () => undefined,
     sealedUnder: 'this password',
     seal,
     preload: () => Promise.resolve(),

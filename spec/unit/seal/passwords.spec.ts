@@ -29,6 +29,7 @@ describe('a password', () => {
     ['an empty list', []],
     ['a list with one that is too short', [long('a'), 'short']],
     ['a list with one that is missing', [long('a'), undefined]],
+    ['a list of more than a request tries', Array.from({ length: 21 }, (_, index) => `${long('a')}${index}`)],
     ['bytes', Buffer.alloc(32)],
     ['an empty map', {}],
     ['a Map', new Map([[1, long('a')]])],

@@ -11,7 +11,8 @@ beforeAll(async () => {
   metadata = await listen((_req, res) => {
     const endpoints = ['authorization', 'token', 'end_session', 'revocation'];
     const urls = endpoints.map((name) => [`${name}_endpoint`, `${metadata.url}/${name}?tenant=a`]);
-    const document = { issuer: metadata.url, jwks_uri: `${metadata.url}/keys`, ...Object.fromEntries(urls) };
+    const keys = [{ kty: 'oct', kid: 'one' }];
+    const document = { issuer: metadata.url, jwks_uri: `${metadata.url}/keys`, keys, ...Object.fromEntries(urls) };
     res.setHeader('Content-Type', 'application/json');
     res.end(JSON.stringify(document));
   });

@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
-import { getJson } from '../../../lib/wire/cached-document.js';
+import { getJson } from '../../../lib/wire/answer.js';
 import { failureReason } from '../../../lib/wire/failure.js';
 import { listen, type Listening } from '../../support/http-server.js';
 import { pour } from '../../support/endless.js';

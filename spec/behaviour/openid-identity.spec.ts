@@ -1,0 +1,162 @@
+import { describe, expect, it } from '@jest/globals';
+import type { OidcOptions } from 'express-sealed-session';
+
+import { useClock } from '../support/clock.js';
+import { serveOp } from '../support/op-app.js';
+
+const clock = useClock();
+const signedIn = { authenticated: true, user: { id: 'user_01' } };
+
+describe('who the user is', () => {
+  it('asks userinfo at sign-in when the ID token lacks what the scope asks for', async () => {
+    const userinfo = { sub: 'user_01', name: 'Ada', email: 'ada@example.com', picture: 'https://x.example/a.png' };
+    const { op, signIn } = await serveOp({ wire: { userinfo } });
+    const page = await signIn();
+    expect(page.json).toMatchObject({
+      ...signedIn,
+      user: { id: 'user_01', name: 'Ada', email: 'ada@example.com', picture: 'https://x.example/a.png' },
+    });
+    expect(op.to('/userinfo')).toHaveLength(1);
+  });
+
+  it.each<[string, Partial<OidcOptions>, Record<string, unknown>, number]>([
+    ['asks nothing when the ID token has it', {}, { name: 'Ada', email: 'ada@example.com' }, 0],
+    ['asks nothing when the scope asks for nothing', { scope: 'openid' }, {}, 0],
+    ['asks always with userinfo: true', { userinfo: true }, { name: 'Ada', email: 'ada@example.com' }, 1],
+    ['asks never with userinfo: false', { userinfo: false }, {}, 0],
+  ])('%s', async (_, options, idToken, asked) => {
+    const { op, signIn } = await serveOp(
+      { wire: { idToken, userinfo: { sub: 'user_01', name: 'Other' } } },
+      () => options,
+    );
+    const page = await signIn();
+    expect(page.json).toMatchObject(signedIn);
+    expect(op.to('/userinfo')).toHaveLength(asked);
+    // What is signed goes before what is not.
+    if ('name' in idToken) expect(page.json.user.name).toBe('Ada');
+  });
+
+  it('refuses the sign-in when userinfo speaks of another user', async () => {
+    const { signIn, told } = await serveOp({ wire: { userinfo: { sub: 'user_02', name: 'Mallory' } } });
+    const page = await signIn();
+    expect([page.status, page.json]).toMatchObject([400, { error: 'ERR_SESSION_SIGN_IN_FAILED' }]);
+    expect(told.signInFailed).toEqual([{ failure: 'check_failed', check: 'userinfo_subject', restarted: false }]);
+  });
+
+  it('signs in with the ID token alone when userinfo does not answer, and says so', async () => {
+    const { signIn, problems } = await serveOp({ wire: { userinfo: 503, idToken: { email: 'ada@example.com' } } });
+    expect((await signIn()).json).toMatchObject({
+      authenticated: true,
+      user: { id: 'user_01', email: 'ada@example.com' },
+    });
+    expect(problems()).toEqual(['userinfo http_503']);
+  });
+
+  it('signs in with the ID token alone when userinfo never answers', async () => {
+    const { signIn, problems } = await serveOp({ wire: { userinfo: 'nothing' } });
+    expect((await signIn()).json).toMatchObject(signedIn);
+    expect(problems()).toEqual(['userinfo timeout']);
+  }, 20_000);
+
+  it('keeps what it knows of the person when a refresh brings a thin ID token', async () => {
+    const { op, signIn, browser } = await serveOp({
+      wire: {
+        idToken: { name: 'Ada', email: 'ada@example.com', groups: ['a'] },
+        idTokenAtRefresh: { email: 'new@example.com' },
+      },
+    });
+    await signIn();
+    clock.advance(400);
+    const page = await browser.get('/');
+    expect(page.json).toMatchObject({
+      refreshed: true,
+      user: { id: 'user_01', name: 'Ada', email: 'new@example.com', groups: ['a'] },
+    });
+    expect(op.refreshes()).toBe(1);
+  });
+
+  it('takes roles from the newest ID token alone: a role that is gone is gone', async () => {
+    const { op, signIn, browser } = await serveOp(
+      { wire: { idToken: { name: 'A', email: 'b', groups: ['admin'] } } },
+      () => ({ mapClaims: { roles: 'groups' } }),
+    );
+    await signIn();
+    expect((await browser.get('/admin')).status).toBe(200);
+    op.wire.idTokenAtRefresh = {};
+    clock.advance(400);
+    expect((await browser.get('/admin')).status).toBe(403);
+    expect((await browser.get('/')).json).toMatchObject({ roles: [], user: { name: 'A' } });
+    expect((await browser.get('/')).json.user).not.toHaveProperty('groups');
+  });
+
+  it('keeps roles when refreshes bring no ID token, and says that they are old', async () => {
+    const { signIn, browser, problems } = await serveOp(
+      { wire: { idToken: { name: 'A', email: 'b', groups: ['admin'] }, idTokenAtRefresh: false } },
+      () => ({ mapClaims: { roles: 'groups' } }),
+    );
+    await signIn();
+    for (let time = 0; time < 2; time += 1) {
+      clock.advance(400);
+      expect((await browser.get('/admin')).status).toBe(200);
+    }
+    expect(problems()).toEqual(['old_claims no_id_token']);
+  });
+
+  it('keeps what the ID token says of the sign-in', async () => {
+    const idToken = { sid: 'sid_1', auth_time: 1_700_000_000, acr: 'mfa', amr: ['pwd', 'otp'] };
+    const { signIn, browser } = await serveOp({ wire: { idToken, idTokenAtRefresh: {} } });
+    await signIn();
+    clock.advance(400);
+    const { claims, sessionId } = (await browser.get('/')).json;
+    expect(claims).toEqual(idToken);
+    expect(sessionId).toBe('sid_1');
+  });
+
+  it('ends the session when the provider wants it to end', async () => {
+    const { signIn, browser } = await serveOp({
+      wire: { idToken: { session_expiry: Math.floor(Date.now() / 1000) + 200 } },
+    });
+    expect((await signIn()).json).toMatchObject(signedIn);
+    clock.advance(250);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: false, reason: 'session_expired' });
+  });
+});
+
+describe('what guards read', () => {
+  it.each<[string, OidcOptions['mapClaims'], Record<string, unknown>, Record<string, unknown>]>([
+    ['a path', { roles: ['realm_access', 'roles'] }, { realm_access: { roles: ['admin'] } }, { roles: ['admin'] }],
+    [
+      'a name with dots and slashes',
+      { roles: 'https://a.example/roles' },
+      { 'https://a.example/roles': ['admin'] },
+      { roles: ['admin'] },
+    ],
+    ['a text with spaces', { permissions: 'scope' }, { scope: 'read  write' }, { permissions: ['read', 'write'] }],
+    ['an organization', { organizationId: 'org' }, { org: 'org_01' }, { organizationId: 'org_01' }],
+    ['what an object inherits: nothing', { roles: ['constructor', 'name'] }, { a: 1 }, { roles: [] }],
+    ['the usual names', undefined, { roles: ['admin'], permissions: ['p'] }, { roles: ['admin'], permissions: ['p'] }],
+    [
+      'a function',
+      (_access, id) => ({ roles: [`is-${String(id.level)}`] }),
+      { level: 'admin' },
+      { roles: ['is-admin'] },
+    ],
+  ])('reads %s of the ID token, where the access token is opaque', async (_, mapClaims, idToken, shown) => {
+    const { signIn } = await serveOp({ wire: { idToken } }, () => ({ mapClaims }));
+    expect((await signIn()).json).toMatchObject({ ...signedIn, ...shown });
+  });
+
+  it('reads a verified access token, and then not the ID token', async () => {
+    const { signIn } = await serveOp({
+      wire: { idToken: { roles: ['of-the-id-token'] }, accessToken: { azp: 'client_01', roles: ['admin'] } },
+    });
+    expect((await signIn()).json).toMatchObject({ ...signedIn, roles: ['admin'], claims: { azp: 'client_01' } });
+  });
+
+  it('gives both tokens to a function', async () => {
+    const { signIn } = await serveOp({ wire: { idToken: { a: 1 }, accessToken: { azp: 'client_01', b: 2 } } }, () => ({
+      mapClaims: (access, id) => ({ roles: [`${String(access.b)}${String(id.a)}`] }),
+    }));
+    expect((await signIn()).json).toMatchObject({ roles: ['21'] });
+  });
+});

@@ -1,0 +1,87 @@
+import { afterAll } from '@jest/globals';
+import {
+  getSession,
+  oidc,
+  type OidcOptions,
+  type SessionEvents,
+  type SessionOptions,
+  withSession,
+} from 'express-sealed-session';
+
+import { frameworks, type Listening } from './apps.js';
+import { type Browser, createBrowser, type Page } from './browser.js';
+import { type OpOptions, type OpServer, startOpServer } from './op-server.js';
+import { password } from './workos-session.js';
+import { watch } from './watch.js';
+
+export const origin = 'https://app.example.com';
+
+const open: { close: () => Promise<unknown> }[] = [];
+afterAll(() => Promise.all(open.map((each) => each.close())));
+
+export interface Told {
+  readonly misconfigured: SessionEvents['misconfigured'][];
+  readonly signInFailed: SessionEvents['signInFailed'][];
+  readonly rejected: SessionEvents['rejected'][];
+  readonly refreshFailed: SessionEvents['refreshFailed'][];
+}
+
+export interface OpApp {
+  readonly op: OpServer;
+  readonly app: Listening;
+  readonly browser: Browser;
+  readonly told: Told;
+  /** Goes from `/login` to where the visitor ends. */
+  readonly signIn: (browser?: Browser) => Promise<Page>;
+  /** Goes where a redirect points; the app's public origin is where it is served here. */
+  readonly visit: (url: string, browser?: Browser) => Promise<Page>;
+  /** What was told, as `problem cause` of the misconfigurations. */
+  readonly problems: () => string[];
+}
+
+/** An app in front of a provider that speaks as it is told. */
+export async function serveOp(
+  server: OpOptions = {},
+  options: (op: OpServer) => Partial<OidcOptions> = () => ({}),
+  session: Partial<SessionOptions> = {},
+): Promise<OpApp> {
+  const op = await startOpServer(server);
+  open.push(op);
+  const told: Told = { misconfigured: [], signInFailed: [], rejected: [], refreshFailed: [] };
+  const provider = oidc({ issuer: op.url, clientId: op.clientId, clientSecret: op.clientSecret, ...options(op) });
+  const events = Object.fromEntries(
+    Object.entries(told).map(([name, list]) => [
+      name,
+      (event: never) => {
+        watch(`the event ${name}`, event);
+        (list as unknown[]).push(event);
+      },
+    ]),
+  );
+  const app = await frameworks[0]!.listen((each) => {
+    const sessions = withSession({ provider, password, baseUrl: origin, events, ...session });
+    each.use(sessions);
+    each.use(sessions.routes());
+    each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
+    each.get('/admin', sessions.require({ roles: 'admin' }, { redirect: false }), (_req, res) => res.end('{}'));
+  });
+  open.push(app);
+  const browser = createBrowser(app.url);
+  const visit: OpApp['visit'] = async (url, by = browser) => {
+    let page = await by.fetch(url.replace(origin, app.url));
+    for (let hop = 0; hop < 10 && page.headers.has('location'); hop += 1) {
+      const next = new URL(page.headers.get('location')!, page.url).href;
+      page = await by.fetch(next.replace(origin, app.url));
+    }
+    return page;
+  };
+  return {
+    op,
+    app,
+    browser,
+    told,
+    visit,
+    signIn: (by) => visit(`${app.url}/login`, by),
+    problems: () => told.misconfigured.map(({ problem, cause }) => `${problem} ${cause ?? ''}`.trim()),
+  };
+}
