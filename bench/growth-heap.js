@@ -101,7 +101,11 @@ const loads = {
     subject: newFleet(),
     // Each session ends under two keys.
     each: ({ ledger }, number) =>
-      ledger.end(['token', 'session'].map((name) => tokenKey(provider, `${name} ${number}`))),
+      ledger.end({
+        keys: ['token', 'session'].map((name) => tokenKey(provider, `${name} ${number}`)),
+        atMs: Date.now(),
+        untilMs: Date.now() + 3_600_000,
+      }),
   }),
 };
 

@@ -13,7 +13,7 @@ import { compactSealer, ironSealer, withSession, workos } from 'express-sealed-s
 import { sealData, unsealData } from 'iron-session';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
-import { endingKeys } from '../dist/fleet/ledger.js';
+import { sessionNames } from '../dist/fleet/ledger.js';
 import { sealCandidates, setSeal } from '../dist/http/cookies.js';
 import { createLifecycle, idOf } from '../dist/lifecycle.js';
 import { resolveOptions } from '../dist/options/config.js';
@@ -116,8 +116,8 @@ const steps = [
   },
   {
     group: 'keys',
-    name: 'derive the keys that it ends under',
-    run: () => endingKeys(options.provider, session, () => idOf(session)),
+    name: 'derive the names that it ends under',
+    run: () => sessionNames(options.provider, session, () => idOf(session)),
   },
   { group: 'entry', name: 'make the entry to remember', run: () => life.verified(session, check) },
   { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords, binding) },

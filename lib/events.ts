@@ -33,7 +33,9 @@ export type Misconfiguration =
   /** Refreshes bring no ID token: what guards read of it is as old as the sign-in. */
   | 'old_claims'
   /** The userinfo endpoint did not answer: the ID token alone is the user. */
-  | 'userinfo';
+  | 'userinfo'
+  /** A handler has removed the session cookie itself, and the session goes on: `signOut()` ends it. */
+  | 'cookie_cleared';
 
 /** Which session an event is about. */
 interface About {
@@ -78,6 +80,18 @@ export interface SessionEvents {
   /** A seal or its access token was not accepted. `detail` is for operators: a `SealProblem`, or what was wrong. */
   rejected: Partial<About> & { readonly reason: Reason; readonly detail: string };
   signedOut: About;
+  /**
+   * An old seal has come although a browser has had its successor for longer than `graceSeconds`: a copy, or a browser that
+   * came back after a crash. Once for each refresh token.
+   */
+  replayed: About & {
+    /** `cookie`: its access token was still good. `refresh_token`: it was to be refreshed. */
+    readonly what: 'cookie' | 'refresh_token';
+    /** How long ago the successor was presented first. */
+    readonly ageSeconds: number;
+    /** Whether another browser engine, or a phone in place of a computer, has sent it than signed in. Undefined: not known. */
+    readonly differs: boolean | undefined;
+  };
   /** A session was written to the client: how many bytes of headers, in how many cookies. */
   written: About & { readonly bytes: number; readonly pieces: number };
   /** A seal was opened with a password that no longer seals: once these stop, it can go. 0 is the newest. */

@@ -1,24 +1,27 @@
 import { randomUUID } from 'node:crypto';
 
+import { createEndings, userIdOf } from './ending.js';
 import { SessionUseError } from './errors.js';
-import { endingKeys } from './fleet/ledger.js';
 import { deepFreeze } from './json.js';
 import type { LifeSettings } from './options/config.js';
 import type { Refreshed } from './refresh/coordinator.js';
 import type { Unavailable } from './refresh/outcome.js';
 import { isOtherUser, type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
+import { claimedMs } from './refresh/shared-outcome.js';
 import { tokenKey } from './refresh/token-key.js';
+import { createReplayWatch } from './replay.js';
 import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
+import { newestData } from './session/newest-data.js';
 import { type HeldClaims, profileOf, sessionIdOf, type SessionProfile } from './session/profile.js';
 import type { Reason, SealProblem } from './session/reasons.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck } from './token/access-token.js';
 import { settleTokens } from './token/settle-tokens.js';
-import { preload, send } from './wire/token-endpoint.js';
+import { preload } from './wire/token-endpoint.js';
 
 type Valid = Extract<TokenCheck, { verdict: 'valid' }>;
 type NotValid = Exclude<TokenCheck, Valid>;
@@ -37,6 +40,13 @@ export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly
 
 /** What is reported of a refresh that failed. */
 type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
+/** How a session is refreshed. */
+export interface LifeRefreshRequest extends RefreshRequest {
+  /** Seals the new tokens in place of the newest password. */
+  readonly password?: Password | undefined;
+  /** A few bits about the client that asks. */
+  readonly client?: string | undefined;
+}
 
 /** The life of a session, from its seal to its end. It knows no HTTP: requests, workers and tests share it. */
 export type Lifecycle = ReturnType<typeof createLifecycle>;
@@ -53,6 +63,11 @@ export function createLifecycle(settings: LifeSettings) {
   const { coordinator, ledger } = fleet;
   const sealing = seals.sealingUnder();
   const limitsIdleTime = lifetimes.idleMs < Infinity;
+  const endings = createEndings(settings);
+  const { isSignedOut, learn: learnEndings } = endings;
+  const isReplayed = createReplayWatch(settings, endings);
+  // A few kilobytes each, for as long as successors are remembered.
+  const data = newestData({ max: 2_000, ttlMs: claimedMs });
   let isPreloaded = false;
 
   // Open.
@@ -65,7 +80,7 @@ export function createLifecycle(settings: LifeSettings) {
     if (!payload) return 'bad_shape';
     if (payload.boundTo !== undefined && payload.boundTo !== binding) return 'other_provider';
     if (opened.passwordIndex > 0) emit('oldPasswordUsed', { index: opened.passwordIndex });
-    return deepFreeze(payload);
+    return deepFreeze(data.update(payload));
   }
 
   /** Loads what a refresh needs, in the background, once there is a session: neither start-up nor a refresh waits for it. */
@@ -76,6 +91,26 @@ export function createLifecycle(settings: LifeSettings) {
     Promise.all([preload(), sealing.preload()]).catch(() => undefined);
   }
 
+  /** Tries each seal. Together they cost no more than one request may. */
+  function openEach(brought: readonly string[]): readonly (readonly [string, SessionPayload | SealProblem])[] {
+    // Runs of pieces that are no whole seals take no part.
+    const candidates = [...new Set(brought)].filter((sealed) => isRecognised(sealed, seals.sealers)).slice(0, maxSeals);
+    const work = fullWork();
+    return candidates.map((sealed, index) => {
+      // Each has its share, so that forged ones leave enough for a good one behind them.
+      const share: Work = { derivations: Math.floor(work.derivations / (candidates.length - index)) };
+      work.derivations -= share.derivations;
+      const opened = open(sealed, share);
+      work.derivations += share.derivations;
+      return [sealed, opened] as const;
+    });
+  }
+
+  /** The sessions of all seals that open, without a report of those that do not. */
+  function openAll(brought: readonly string[]): readonly SessionPayload[] {
+    return openEach(brought).flatMap(([, opened]) => (typeof opened === 'string' ? [] : [opened]));
+  }
+
   /**
    * Of the seals that open, the one that was made last: a browser may send several cookies of one name. Where none opens,
    * that is reported.
@@ -83,15 +118,7 @@ export function createLifecycle(settings: LifeSettings) {
   function openNewest(brought: readonly string[]): OpenedSeal | undefined {
     const problems: SealProblem[] = [];
     let newest: (OpenedSeal & { readonly madeAtMs: number }) | undefined;
-    // Runs of pieces that are no whole seals take no part.
-    const candidates = [...new Set(brought)].filter((sealed) => isRecognised(sealed, seals.sealers)).slice(0, maxSeals);
-    const work = fullWork();
-    for (const [index, sealed] of candidates.entries()) {
-      // Each has its share, so that forged ones leave enough for a good one behind them.
-      const share: Work = { derivations: Math.floor(work.derivations / (candidates.length - index)) };
-      work.derivations -= share.derivations;
-      const payload = open(sealed, share);
-      work.derivations += share.derivations;
+    for (const [sealed, payload] of openEach(brought)) {
       if (typeof payload === 'string') {
         problems.push(payload);
         continue;
@@ -116,12 +143,19 @@ export function createLifecycle(settings: LifeSettings) {
   function whyOver(payload: SessionPayload): Over | undefined {
     if (isSignedOut(payload)) return 'session_revoked';
     if (!isPastLifetime(payload)) return undefined;
+    // How long the session lay idle, another seal of it may know better. When it began, each seal knows.
+    if (isTooOld(payload)) endings.revokePastLifetime(payload);
     emit('rejected', { sessionId: idOf(payload), reason: 'session_expired', detail: passedLimit(payload) });
     return 'session_expired';
   }
 
-  function isSignedOut(...payloads: readonly SessionPayload[]): boolean {
-    return !ledger.isEmpty() && ledger.hasEnded(payloads.flatMap(keysOf));
+  /**
+   * Notices an old seal that comes although its browser has had the next one for a while.
+   *
+   * @returns whether the session has ended by that, which is an option
+   */
+  function endsAsReplayed(payload: SessionPayload, client?: string): boolean {
+    return isReplayed(payload, idOf(payload), client);
   }
 
   function isPastLifetime(payload: SessionPayload): boolean {
@@ -129,26 +163,13 @@ export function createLifecycle(settings: LifeSettings) {
   }
 
   /** The option whose limit a session has passed. */
-  function passedLimit({ startedAt, sessionExpiry = Infinity }: SessionPayload): string {
-    if (sessionExpiry * 1000 <= Date.now()) return 'session_expiry';
-    const isTooOld = endsAtMs({ accessToken: '', startedAt }, lifetimes) <= Date.now();
-    return isTooOld ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
+  function passedLimit(payload: SessionPayload): string {
+    if ((payload.sessionExpiry ?? Infinity) * 1000 <= Date.now()) return 'session_expiry';
+    return isTooOld(payload) ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
   }
 
-  /** Asks the rest of the fleet, if there is one, whether these sessions have ended. Never rejects. */
-  function learnEndings(...payloads: readonly SessionPayload[]): Promise<void> {
-    return ledger.learn(payloads.flatMap(keysOf));
-  }
-
-  const keysByPayload = new WeakMap<SessionPayload, readonly string[]>();
-
-  /** The ledger's keys of a session. Kept for each payload: deriving them costs two HMACs, and they are asked often. */
-  function keysOf(payload: SessionPayload): readonly string[] {
-    const known = keysByPayload.get(payload);
-    if (known) return known;
-    const keys = endingKeys(provider, payload, () => idOf(payload));
-    keysByPayload.set(payload, keys);
-    return keys;
+  function isTooOld({ startedAt }: SessionPayload): boolean {
+    return endsAtMs({ accessToken: '', startedAt }, lifetimes) <= Date.now();
   }
 
   // Check.
@@ -224,7 +245,8 @@ export function createLifecycle(settings: LifeSettings) {
   }
 
   function release({ payload: { refreshToken } }: VerifiedSession): void {
-    if (refreshToken !== undefined) coordinator.releasePredecessor(tokenKey(provider, refreshToken));
+    if (refreshToken !== undefined)
+      coordinator.releasePredecessor(tokenKey(provider, refreshToken), refreshSettings.graceMs);
   }
 
   // Refresh.
@@ -232,12 +254,10 @@ export function createLifecycle(settings: LifeSettings) {
   /**
    * Runs the refresh grant, or joins the one that runs already. Refuses a session that is over before anything is sent,
    * and discards new tokens when the session ended meanwhile.
-   *
-   * @param password seals the new tokens in place of the newest password
    */
   async function refresh(
     payload: SessionPayload & { readonly refreshToken: string },
-    request: RefreshRequest & { readonly password?: Password | undefined } = {},
+    request: LifeRefreshRequest = {},
   ): Promise<LifeRefresh> {
     const outcome = await refreshUnlessOver(payload, request);
     reportFailed(payload, outcome);
@@ -246,19 +266,21 @@ export function createLifecycle(settings: LifeSettings) {
 
   async function refreshUnlessOver(
     payload: SessionPayload & { readonly refreshToken: string },
-    { password, ...request }: RefreshRequest & { readonly password?: Password | undefined },
+    { password, client, ...request }: LifeRefreshRequest,
   ): Promise<LifeRefresh> {
     await learnEndings(payload);
     const over = whyOver(payload);
     if (over !== undefined) return { kind: 'terminal', reason: over };
     const own = password === undefined ? refreshSettings : { ...refreshSettings, ...seals.sealingUnder(password) };
     const outcome = await refreshSession(own, payload, request);
+    // The fleet may just have said that the successor of this token came long ago.
+    if (endsAsReplayed(payload, client)) return { kind: 'terminal', reason: 'session_revoked' };
     if (outcome.kind !== 'refreshed' && outcome.kind !== 'terminal') return outcome;
     const next = outcome.kind === 'refreshed' ? [outcome.payload] : [];
     await learnEndings(payload, ...next);
     if (!isSignedOut(payload, ...next)) return outcome;
     // The session was signed out while we refreshed: discard the new tokens and leave the cookie alone.
-    for (const each of next) void revokeAtProvider(each);
+    if (!endings.isReplaced(payload)) void endings.revokeAll(next);
     return { kind: 'terminal', reason: 'session_revoked' };
   }
 
@@ -315,9 +337,10 @@ export function createLifecycle(settings: LifeSettings) {
   /**
    * The payload of a new session.
    *
+   * @param client a few bits about who signs in, to tell a copy by
    * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID`
    */
-  async function establish(tokens: TokenSet): Promise<SessionPayload> {
+  async function establish(tokens: TokenSet, client?: string): Promise<SessionPayload> {
     const settled = await settleTokens(settings, tokens);
     const given = nextPayload(undefined, settled, Date.now());
     const payload = readPayload(given);
@@ -333,7 +356,7 @@ export function createLifecycle(settings: LifeSettings) {
       const field = odd === 'expiresAt' ? 'expiresIn' : odd;
       throw new SessionUseError('ERR_SESSION_TOKENS_INVALID', `The "${field}" of the tokens is of the wrong type.`);
     }
-    return refreshSettings.shape({ ...payload, sessionId: randomUUID() });
+    return refreshSettings.shape({ ...payload, sessionId: randomUUID(), ...(client !== undefined && { client }) });
   }
 
   /** Seals a session that has no new tokens, and meanwhile asks the fleet whether it has ended. */
@@ -344,20 +367,22 @@ export function createLifecycle(settings: LifeSettings) {
 
   // End.
 
-  /** Ends a session here and in the fleet. With `except`, only what it does not share with the session that replaces it. */
-  async function end(payload: SessionPayload, { except }: { readonly except?: SessionPayload } = {}): Promise<void> {
-    const kept = new Set(except ? keysOf(except) : []);
-    await ledger.end(keysOf(payload).filter((key) => !kept.has(key)));
+  /**
+   * Signs out every session of these that is known to belong together, with all that followed it.
+   *
+   * @param isLeaving whether the browser is being sent to the provider's log-out page
+   */
+  function signOut(payloads: readonly SessionPayload[], { isLeaving }: { readonly isLeaving: boolean }): Promise<void> {
+    return endings.end(payloads, { revoke: isLeaving ? 'after log-out' : 'now' });
   }
 
-  /** Revokes the refresh token at the provider, where that can be done without the browser. Nothing waits for it. */
-  async function revokeAtProvider({ refreshToken }: SessionPayload): Promise<void> {
-    try {
-      const request = refreshToken === undefined ? undefined : await provider.revocationRequest?.({ refreshToken });
-      if (request) await send(request, { timeoutMs: refreshSettings.timeoutMs, mayRepeat: true });
-    } catch {
-      // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
-    }
+  /**
+   * Ends a session in whose place another one was signed in. It is revoked at the provider only where it was another
+   * user's: the sign-ins of one user may share a grant, and revoking the old refresh token would end the new session.
+   */
+  function replace(previous: SessionPayload, next: SessionPayload): Promise<void> {
+    const isSameUser = userIdOf(previous) === userIdOf(next);
+    return endings.end([previous], { except: next, revoke: isSameUser ? 'nothing' : 'now' });
   }
 
   /** Where the browser ends the session at the provider. Undefined where there is no such place, or it is not known now. */
@@ -417,7 +442,9 @@ export function createLifecycle(settings: LifeSettings) {
     open,
     openNewest,
     isOtherProviders,
+    openAll,
     whyOver,
+    endsAsReplayed,
     isSignedOut,
     learnEndings,
     check,
@@ -433,9 +460,12 @@ export function createLifecycle(settings: LifeSettings) {
     successorOf,
     establish,
     seal: sealing.seal,
+    noteData: data.note,
     reseal,
-    end,
-    revokeAtProvider,
+    signOut,
+    replace,
+    /** Whether the browser can be sent somewhere to end the session at the provider. */
+    hasLogoutPage: provider.logoutUrl !== undefined,
     logoutUrl,
     reportRejected,
   });

@@ -17,8 +17,11 @@ export interface FleetParts {
   readonly onChange: (listener: (reachable: boolean) => void) => void;
 }
 
-/** The most outcomes, and the most ended keys, that one process remembers of its fleet. */
+/** The most outcomes that one process remembers of its fleet. */
 export const maxEntries = 10_000;
+
+/** How many endings one process remembers, and of one user. Half a kilobyte each. */
+export const ledgerLimits = { maxSessions: 100_000, maxPerUser: 100 };
 
 // A registered symbol: an app may have this package installed twice, and give the fleet of one copy to the other.
 const partsKey = Symbol.for('express-sealed-session fleet');

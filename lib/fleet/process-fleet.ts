@@ -1,12 +1,12 @@
 import { inProcessCoordinator } from '../refresh/single-flight.js';
-import { createFleet, type Fleet, maxEntries } from './fleet.js';
+import { createFleet, type Fleet, ledgerLimits, maxEntries } from './fleet.js';
 import { memoryLedger } from './memory-ledger.js';
 
 /** A fleet of one process. */
 export function createProcessFleet(): Fleet {
   return createFleet('process', {
     coordinator: inProcessCoordinator({ maxEntries }),
-    ledger: memoryLedger({ maxEntries }),
+    ledger: memoryLedger(ledgerLimits),
     // There is no other process that could become unreachable.
     onChange: () => undefined,
   });

@@ -3,12 +3,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { LRUCache } from 'lru-cache';
 
-import type { CoordinatedOutcome, Coordinator, Outcome, Ticket } from '../refresh/coordinator.js';
-import { sharedForMs } from '../refresh/shared-outcome.js';
+import type {
+  CoordinatedOutcome,
+  Coordinator,
+  Outcome,
+  Refreshed,
+  SharedToken,
+  Ticket,
+} from '../refresh/coordinator.js';
+import { claimedMs, isFor, sharedForMs } from '../refresh/shared-outcome.js';
 import { singleFlight } from '../refresh/single-flight.js';
 import { maxEntries } from './fleet.js';
 import type { Command } from './redis-client.js';
-import { openRecord, sealRecord } from './redis-record.js';
+import { type FoundRecord, openRecord, sealRecord } from './redis-record.js';
 import type { TimedCommands } from './timed-commands.js';
 
 interface Settings extends TimedCommands {
@@ -23,6 +30,18 @@ const release = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call
 const prolong =
   "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0";
 
+const takeOver =
+  "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('set', KEYS[1], ARGV[2], 'PX', ARGV[3]) end return 0";
+const takeAway = "local v = redis.call('get', KEYS[1]) if v then redis.call('del', KEYS[1]) end return v";
+const readWithTtl = "return { redis.call('get', KEYS[1]), redis.call('pttl', KEYS[1]) }";
+
+// A record whose successor has come begins with this. It stays for as long as that is remembered, so its time to live says
+// how long ago it was, whatever the clocks of two processes say.
+const claimedMark = 'claimed ';
+const claim =
+  "local v = redis.call('get', KEYS[1]) if v and string.sub(v, 1, 8) ~= ARGV[1] then " +
+  "redis.call('set', KEYS[1], ARGV[1] .. v, 'PX', ARGV[2]) end return 0";
+
 // How often a process that has new tokens tries to publish them while Redis is away.
 const publishAgainMs = 500;
 
@@ -34,13 +53,16 @@ const pollMs = 40;
  * the lease up. The others wait for the outcome and never present the old token.
  */
 export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Settings): Coordinator {
-  const local = singleFlight({ maxEntries });
+  const local = singleFlight({ maxEntries, isPartOfFleet: true });
+  // Outcomes for as long as the fleet may share them. They serve while Redis cannot be asked.
+  const kept = new LRUCache<string, { coordinated: CoordinatedOutcome; untilMs: number }>({ max: maxEntries });
   // Tokens that another process is refreshing. If Redis fails meanwhile, presenting one here would spend it twice.
-  const elsewhere = new LRUCache<string, { untilMs: number; losses: number }>({ max: maxEntries });
+  const elsewhere = new LRUCache<string, Elsewhere>({ max: maxEntries });
 
-  // The braces keep both keys on one node of a cluster.
-  const leaseKey = ({ key }: Ticket) => `${prefix}{${key}}:lease`;
-  const doneKey = ({ key }: Ticket) => `${prefix}{${key}}:done`;
+  // The braces keep the keys of one token on one node of a cluster.
+  const leaseKey = ({ key }: SharedToken) => `${prefix}{${key}}:lease`;
+  const doneKey = (key: string) => `${prefix}{${key}}:done`;
+  const beforeKey = (key: string) => `${prefix}{${key}}:before`;
 
   /** Leads the refresh in the fleet, or takes the outcome from the process that does. */
   async function refreshInFleet(ticket: Ticket, lead: () => Promise<Outcome>): Promise<CoordinatedOutcome | undefined> {
@@ -54,24 +76,109 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
 
     for (;;) {
       const lease = await acquireLease(ticket, owner);
-      if (lease === 'unknown') return isElsewhere(ticket) ? timedOut(ticket) : leadWithoutLease(ticket, own);
+      if (lease === 'unknown') {
+        const known = keptFor(ticket);
+        if (known) return { ...known, source: 'remembered' };
+        return isElsewhere(ticket) ? timedOut(ticket) : leadWithoutLease(ticket, own);
+      }
       // A leader publishes before it gives its lease up. Reading after the attempt to take the lease misses nothing.
-      const done = openRecord(ticket, await send(doneKey(ticket), ['GET', doneKey(ticket)]).catch(() => undefined));
-      if (done) {
+      const done = await readDone(ticket, ticket.graceMs);
+      if (done === 'spent elsewhere' || (done !== 'none' && isFor(ticket, done))) {
         if (lease === 'ours') void releaseLease(ticket, owner);
-        return done;
+        // Presented again, the token could end the session. Another process has its successor, or will read it in a moment.
+        return done === 'spent elsewhere' ? spentElsewhere(ticket) : done;
       }
       if (lease === 'ours') {
         if (mayLead(ticket)) return leadUnderLease(ticket, owner, own);
         await releaseLease(ticket, owner);
-      } else if (!isElsewhere(ticket)) {
+      } else if (!isElsewhere(ticket) && !(await hasTakenOver(ticket, owner))) {
         // Recorded once. A process may hold the lease only to find out that it may not lead; if each such lease
         // extended this record, two processes could keep each other waiting for ever.
-        elsewhere.set(ticket.key, { untilMs: Date.now() + ticket.timeoutMs + leaseMs, losses: losses() });
+        elsewhere.set(ticket.key, {
+          owner: await holderOf(ticket),
+          untilMs: Date.now() + largestAgeMs(ticket),
+          losses: losses(),
+        });
       }
       if (!ticket.wait) return undefined;
       if (Date.now() > giveUpMs) return timedOut(ticket);
       await sleep(pollMs * (0.75 + Math.random() / 2));
+    }
+  }
+
+  /** The longest that a lease can be rightly held: a refresh runs no longer. */
+  function largestAgeMs({ timeoutMs }: Ticket): number {
+    return timeoutMs + leaseMs;
+  }
+
+  async function holderOf(ticket: Ticket): Promise<unknown> {
+    return send(leaseKey(ticket), ['GET', leaseKey(ticket)]).catch(() => undefined);
+  }
+
+  /**
+   * Takes a lease over that one and the same process has held beyond its largest age. Without that, a process that hangs,
+   * or a lease that somebody wrote into Redis, would keep a session from ever being refreshed.
+   */
+  async function hasTakenOver(ticket: Ticket, owner: string): Promise<boolean> {
+    const held = elsewhere.get(ticket.key);
+    if (typeof held?.owner !== 'string' || held.owner !== (await holderOf(ticket))) return false;
+    const key = leaseKey(ticket);
+    const taken = await send(key, ['EVAL', takeOver, '1', key, held.owner, owner, milliseconds(leaseMs)]).catch(
+      () => 0,
+    );
+    if (taken !== 'OK') return false;
+    elsewhere.delete(ticket.key);
+    await releaseLease(ticket, owner);
+    return true;
+  }
+
+  /** What the fleet has published about a token. What it says of a successor that has come is noted here. */
+  async function readDone(token: SharedToken, graceMs: number): Promise<FoundRecord> {
+    const key = doneKey(token.key);
+    const reply = await send(key, ['EVAL', readWithTtl, '1', key]).catch(() => undefined);
+    const [value, ttlMs] = Array.isArray(reply) ? (reply as unknown[]) : [];
+    if (typeof value !== 'string' || !value.startsWith(claimedMark)) return openRecord(token, value);
+    const agoMs = Math.max(0, claimedMs - Math.max(0, Number(ttlMs)));
+    local.noteClaimed(token.key, Date.now() - agoMs, graceMs);
+    return agoMs < graceMs ? openRecord(token, value.slice(claimedMark.length)) : 'none';
+  }
+
+  function keptFor(ticket: Ticket): CoordinatedOutcome | undefined {
+    const found = currentlyKept(ticket.key);
+    return found && isFor(ticket, found) ? found : undefined;
+  }
+
+  function currentlyKept(key: string): CoordinatedOutcome | undefined {
+    const found = kept.get(key);
+    return found && found.untilMs > Date.now() ? found.coordinated : undefined;
+  }
+
+  /** Keeps what the fleet shares, for as long as it does. */
+  function keep({ key, graceMs }: Ticket, coordinated: CoordinatedOutcome | undefined): void {
+    if (coordinated?.outcome.kind !== 'refreshed' || coordinated.source === 'remembered') return;
+    const claimedAtMs = local.claimedAtMs(key);
+    kept.set(key, {
+      coordinated,
+      untilMs:
+        claimedAtMs === undefined ? Date.now() + sharedForMs(coordinated.outcome, graceMs) : claimedAtMs + graceMs,
+    });
+    // The local memory of it began just now, and the claim was before.
+    if (claimedAtMs !== undefined) local.noteClaimed(key, claimedAtMs, graceMs);
+  }
+
+  /** Tells the fleet that the browser has the successor, whichever process has refreshed. */
+  async function claimPredecessor(key: string, graceMs: number): Promise<void> {
+    try {
+      const predecessor =
+        local.releasePredecessor(key, graceMs) ?? (await send(beforeKey(key), ['EVAL', takeAway, '1', beforeKey(key)]));
+      if (typeof predecessor !== 'string' || !/^[\w-]{1,100}$/.test(predecessor)) return;
+      local.noteClaimed(predecessor, Date.now(), graceMs);
+      const entry = kept.get(predecessor);
+      if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + graceMs);
+      const done = doneKey(predecessor);
+      await send(done, ['EVAL', claim, '1', done, claimedMark, milliseconds(claimedMs)]);
+    } catch {
+      // Redis is away. The successor is shared until its own time is over.
     }
   }
 
@@ -114,7 +221,9 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     own: () => Promise<CoordinatedOutcome>,
   ): Promise<CoordinatedOutcome> {
     const key = leaseKey(ticket);
+    const latestMs = Date.now() + largestAgeMs(ticket);
     const prolonging = setInterval(() => {
+      if (Date.now() > latestMs) return;
       send(key, ['EVAL', prolong, '1', key, owner, milliseconds(leaseMs)]).catch(() => undefined);
     }, leaseMs / 3);
     prolonging.unref();
@@ -137,12 +246,17 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
   async function publish(ticket: Ticket, coordinated: CoordinatedOutcome): Promise<void> {
     const lastsMs = sharedForMs(coordinated.outcome, ticket.graceMs);
     if (lastsMs === 0) return;
-    const key = doneKey(ticket);
+    const key = doneKey(ticket.key);
     const record = sealRecord(ticket, coordinated);
+    const { outcome } = coordinated;
+    const successorKey = outcome.kind === 'refreshed' ? outcome.successorKey : undefined;
+    // Without it, only the processes that took part could tell the fleet that the successor has come.
+    const before = successorKey === undefined || successorKey === ticket.key ? undefined : beforeKey(successorKey);
     const giveUpMs = Date.now() + Math.min(lastsMs, ticket.graceMs);
     do {
       try {
         await send(key, ['SET', key, record, 'PX', milliseconds(lastsMs)]);
+        if (before !== undefined) await send(before, ['SET', before, ticket.key, 'PX', milliseconds(lastsMs)]);
         return;
       } catch {
         await sleep(publishAgainMs, undefined, { ref: false });
@@ -155,10 +269,43 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     await send(key, ['EVAL', release, '1', key, owner]).catch(() => undefined);
   }
 
+  function successorOf(key: string): Refreshed | undefined {
+    const outcome = local.successorOf(key) ?? currentlyKept(key)?.outcome;
+    return outcome?.kind === 'refreshed' ? outcome : undefined;
+  }
+
   return Object.freeze({
-    ...local,
-    refresh: (ticket, lead) => local.refresh(ticket, () => refreshInFleet(ticket, lead)),
+    claimedAtMs: local.claimedAtMs,
+    refresh: async (ticket, lead) => {
+      const coordinated = await local.refresh(ticket, () => refreshInFleet(ticket, lead));
+      keep(ticket, coordinated);
+      return coordinated;
+    },
+    releasePredecessor: (key, graceMs) => {
+      void claimPredecessor(key, graceMs);
+    },
+    successorOf,
+    findSuccessor: async (token) => {
+      const known = successorOf(token.key);
+      if (known) return known;
+      // A successor that has come is one all the same.
+      const found = await readDone(token, Infinity);
+      return typeof found === 'object' && found.outcome.kind === 'refreshed' ? found.outcome : undefined;
+    },
   } satisfies Coordinator);
+}
+
+/** A token that another process is taken to be refreshing. */
+interface Elsewhere {
+  /** Who holds the lease, as it was seen first. */
+  readonly owner: unknown;
+  readonly untilMs: number;
+  readonly losses: number;
+}
+
+/** The token is spent, and its successor cannot be read here: a password of the fleet is missing in this process. */
+function spentElsewhere({ organizationId }: Ticket): CoordinatedOutcome {
+  return { outcome: { kind: 'unavailable', reason: 'server_error' }, organizationId, source: 'fleet' };
 }
 
 function timedOut({ organizationId }: Ticket): CoordinatedOutcome {

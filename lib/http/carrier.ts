@@ -2,7 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { clearSeal, clearCookie, type CookieSettings, sealCandidates, type SetCookie, setSeal } from './cookies.js';
 import { crowdedOut } from './flow-room.js';
-import { addCookies, forbidCaching, isOver, keepOnResponse, removeCookies, takesHeaders } from './response-headers.js';
+import {
+  addCookies,
+  forbidCaching,
+  isOver,
+  isRemovedByOthers,
+  keepOnResponse,
+  removeCookies,
+  takesHeaders,
+} from './response-headers.js';
 
 /** A request and its response. */
 export interface Exchange {
@@ -26,6 +34,8 @@ export interface Carrier {
   readonly write: (exchange: Exchange, seal: string, options: WriteOptions) => Written | undefined;
   /** Takes the seal away from the client, if that is still wanted when the headers are written. */
   readonly withdraw: (exchange: Exchange, isWanted: () => boolean) => void;
+  /** Has the browser drop what it has stored of the app, where the options ask for that at a sign-out. */
+  readonly clearSiteData: (exchange: Exchange) => void;
   /** Keeps what a signed-in visitor is shown out of caches, where the options say so. */
   readonly keepPrivate: (exchange: Exchange) => void;
 }
@@ -50,6 +60,10 @@ export interface CarrierSettings {
   /** For clients without cookies: the header that brings the seal and takes the new one back. Lower case. */
   readonly header: string | undefined;
   readonly cacheControl: 'written' | 'authenticated' | false;
+  /** What the browser drops at a sign-out. */
+  readonly clearSiteData: readonly string[];
+  /** Called when a handler has removed the session cookie itself, on a response that was to carry a new one. */
+  readonly onClearedByApp: () => void;
   /** Called when a handler meant a response with a session in it for a shared cache. */
   readonly onSharedCache: () => void;
 }
@@ -74,6 +88,32 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       },
       take: () => {
         res.removeHeader(header ?? '');
+      },
+      isWanted,
+    });
+  }
+
+  /**
+   * Keeps a new seal on the response, unless the app removes the cookie afterwards: that is how apps sign out that know
+   * nothing of `signOut()`, and putting the seal back would sign their visitors in again without a word.
+   */
+  function keepSeal({ req, res }: Exchange, cookies: readonly SetCookie[], isWanted: () => boolean): void {
+    const removals = clearSeal(cookie, req.headers.cookie);
+    let isPut = false;
+    let isCleared = false;
+    keepOnResponse(res, slot, {
+      put: () => {
+        if (isPut && !isCleared && isRemovedByOthers(res, cookie, [...cookies, ...removals])) {
+          isCleared = true;
+          settings.onClearedByApp();
+        }
+        isPut = true;
+        if (isCleared) removeCookies(res, cookies);
+        addCookies(res, isCleared ? removals : cookies);
+        keepOutOfCaches(res, settings);
+      },
+      take: () => {
+        removeCookies(res, isCleared ? removals : cookies);
       },
       isWanted,
     });
@@ -108,7 +148,7 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       const bytes = written.reduce((sum, each) => sum + each.header.length, 0);
       // A session that has grown may leave no room for the sign-ins under way.
       const crowded = crowdedOut(req.headers.cookie, cookie, { session: bytes });
-      keepCookies(res, settings, slot, [...cookies, ...crowded, ...clearReplaced(req)], isWanted);
+      keepSeal({ req, res }, [...cookies, ...crowded, ...clearReplaced(req)], isWanted);
       return { bytes, pieces: written.length };
     },
 
@@ -119,6 +159,12 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       }
       const cookies = [...clearSeal(cookie, req.headers.cookie), ...clearReplaced(req)];
       keepCookies(res, settings, slot, cookies, isWanted);
+    },
+
+    clearSiteData: ({ res }: Exchange) => {
+      if (settings.clearSiteData.length > 0) {
+        res.setHeader('Clear-Site-Data', settings.clearSiteData.map((kind) => `"${kind}"`).join(', '));
+      }
     },
 
     keepPrivate: ({ res }: Exchange) => {

@@ -11,6 +11,15 @@ export function opensPage(req: IncomingMessage): boolean {
   return /\btext\/html\b/.test(req.headers.accept ?? '');
 }
 
+/**
+ * Whether the answer takes the browser's window along, so that a redirect leads its user to another page. Of a browser that
+ * does not say so, the kind of answer that it wants says it.
+ */
+export function isNavigation(req: IncomingMessage): boolean {
+  const mode = req.headers['sec-fetch-mode'];
+  return mode === undefined ? /\btext\/html\b/.test(req.headers.accept ?? '') : mode === 'navigate';
+}
+
 /** Whether the browser asks ahead of a visit that may never come: no reason to change anything. */
 export function isPrefetch(req: IncomingMessage): boolean {
   const purpose = req.headers['sec-purpose'] ?? req.headers.purpose ?? req.headers['x-moz'];
@@ -26,6 +35,24 @@ export function isCrossSite(req: IncomingMessage, ownOrigin: string): boolean {
   if (site !== undefined) return site !== 'same-origin' && site !== 'none';
   const { origin } = req.headers;
   return origin !== undefined && origin !== ownOrigin;
+}
+
+/**
+ * Whether a `GET` is not a person's doing: an image, a frame or a script of a page asks for it. With an image in what one
+ * user writes, the app's own page would sign out everybody who reads it. Browsers before Fetch Metadata say only which page
+ * it was.
+ */
+export function isSubresource(req: IncomingMessage, ownOrigin: string): boolean {
+  if (req.method !== 'GET') return false;
+  const { 'sec-fetch-mode': mode, 'sec-fetch-dest': dest, 'sec-fetch-site': site, referer } = req.headers;
+  if (mode !== undefined || dest !== undefined) {
+    return (mode !== undefined && mode !== 'navigate') || (dest !== undefined && dest !== 'document');
+  }
+  return site === undefined && referer !== undefined && originOf(referer) !== ownOrigin;
+}
+
+function originOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).origin : undefined;
 }
 
 /** The path and query that the browser asked for, also inside an Express router or a Connect mount. */

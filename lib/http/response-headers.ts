@@ -135,6 +135,37 @@ function removeTargeted(res: ServerResponse): string[] {
   return said;
 }
 
+/**
+ * Whether the response removes this cookie in a header that is none of ours: an app's own `res.clearCookie()`. Browsers take
+ * it for the same cookie when name, domain and path are the same.
+ */
+export function isRemovedByOthers(
+  res: ServerResponse,
+  { name, domain, path }: { readonly name: string; readonly domain: string | undefined; readonly path: string },
+  ours: readonly SetCookie[],
+): boolean {
+  const own = new Set(ours.map(({ header }) => header));
+  return list(res.getHeader('set-cookie')).some((header) => {
+    if (own.has(header) || nameIn(header) !== name) return false;
+    const attributes = new Map(
+      header.split(';').map((part) => {
+        const at = part.indexOf('=');
+        return [
+          (at === -1 ? part : part.slice(0, at)).trim().toLowerCase(),
+          at === -1 ? '' : part.slice(at + 1).trim(),
+        ];
+      }),
+    );
+    const maxAge = attributes.get('max-age');
+    const isRemoval =
+      maxAge === undefined ? Date.parse(attributes.get('expires') ?? '') <= Date.now() : Number(maxAge) <= 0;
+    const hasDomain = (attributes.get('domain') ?? '').replace(/^\./, '').toLowerCase();
+    return (
+      isRemoval && hasDomain === (domain ?? '').replace(/^\./, '').toLowerCase() && attributes.get('path') === path
+    );
+  });
+}
+
 function list(value: OutgoingHttpHeader | undefined): string[] {
   return value === undefined ? [] : [value].flat().map(String);
 }

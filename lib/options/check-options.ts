@@ -126,6 +126,7 @@ const refreshChecks: Checks<RefreshOptions> = {
   graceSeconds: optional(amount('seconds', 0, 3_600)),
   waitMs: optional(amount('milliseconds', 1, 600_000)),
   timeoutMs: optional(amount('milliseconds', 1, 600_000)),
+  replay: optional(oneOf('report', 'revoke')),
 };
 
 const routeChecks: Checks<RouteOptions> = {
@@ -136,7 +137,18 @@ const routeChecks: Checks<RouteOptions> = {
 
 const signInChecks: Checks<SignInOptions> = { returnTo: optional(path) };
 
-const signOutChecks: Checks<SignOutOptions> = { returnTo: optional(path) };
+const someOf =
+  (...choices: string[]): Check =>
+  (value) =>
+    listOfTexts(value) && (value as string[]).every((each) => choices.includes(each))
+      ? undefined
+      : `must be a list of one or more of ${choices.map((choice) => `"${choice}"`).join(', ')}.`;
+
+const signOutChecks: Checks<SignOutOptions> = {
+  returnTo: optional(path),
+  methods: optional(someOf('GET', 'POST')),
+  clearSiteData: optional(someOf('cache', 'storage')),
+};
 
 const whenUnavailableChecks: Checks<Extract<WhenUnavailable, object>> = {
   staleSeconds: amount('seconds', 0, 86_400),
@@ -164,6 +176,7 @@ const eventChecks: Checks<EventCallbacks> = {
   signedIn: optional(callable),
   signedOut: optional(callable),
   signInFailed: optional(callable),
+  replayed: optional(callable),
 };
 
 const checks: Checks<SessionOptions> = {

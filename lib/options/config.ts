@@ -37,6 +37,10 @@ export interface LifeSettings {
   readonly aheadMs: number;
   readonly lifetimes: Lifetimes;
   readonly clockToleranceSeconds: number;
+  /** How long after their expiry the claims of a token may still serve, in milliseconds. */
+  readonly staleMs: number;
+  /** What becomes of a session when an old seal of it comes too late. */
+  readonly replay: 'report' | 'revoke';
   readonly memory: {
     readonly sessions: VerifiedSessions;
     /** How long a verified session is believed without a look at its token. */
@@ -68,6 +72,8 @@ export interface RouteSettings {
   readonly paths: ReturnType<typeof routePaths>;
   readonly afterSignIn: string;
   readonly afterSignOut: string;
+  /** How the log-out path may be asked. */
+  readonly signOutMethods: readonly string[];
 }
 
 /** The options, checked, with every default in its place, in parts named by who reads them. */
@@ -107,6 +113,10 @@ export function resolveOptions(given: unknown, name: string): Config {
       })),
       header: options.header?.toLowerCase(),
       cacheControl: options.cacheControl ?? 'written',
+      clearSiteData: [...(signOut.clearSiteData ?? [])],
+      onClearedByApp: () => {
+        emit('misconfigured', { problem: 'cookie_cleared', option: 'signOut', message: clearedMessage });
+      },
       onSharedCache: () => {
         emit('misconfigured', { problem: 'shared_cache', option: 'cacheControl', message: sharedCacheMessage });
       },
@@ -114,7 +124,7 @@ export function resolveOptions(given: unknown, name: string): Config {
     visit: {
       isActivity: options.lifetime?.isActivity ?? (() => true),
       whenUnavailable: typeof whenUnavailable === 'object' ? 'stale' : whenUnavailable,
-      staleMs: typeof whenUnavailable === 'object' ? whenUnavailable.staleSeconds * 1000 : 0,
+      staleMs: staleMsOf(whenUnavailable),
       isInsecure,
     },
     mount: {
@@ -127,6 +137,7 @@ export function resolveOptions(given: unknown, name: string): Config {
       paths: routePaths(options.routes),
       afterSignIn: signIn.returnTo ?? '/',
       afterSignOut: signOut.returnTo ?? '/',
+      signOutMethods: [...(signOut.methods ?? ['GET', 'POST'])],
     },
   } satisfies Config);
 }
@@ -159,6 +170,8 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
       emit,
       clockToleranceSeconds,
       coordinator: fleet.coordinator,
+      binding,
+      passwords: passwords.newestFirst.map((each) => each.password),
       graceMs: (refresh.graceSeconds ?? 60) * 1000,
       waitMs: refresh.waitMs ?? 5_000,
       timeoutMs: refresh.timeoutMs ?? 20_000,
@@ -168,12 +181,18 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
     aheadMs: (refresh.aheadSeconds ?? 60) * 1000,
     lifetimes,
     clockToleranceSeconds,
+    staleMs: staleMsOf(options.whenUnavailable),
+    replay: refresh.replay ?? 'report',
     memory: {
       sessions: verifiedSessions(maxSessions, { keepsSessions: cache !== false }),
       maxMs: maxSeconds * 1000,
     },
     emit,
   };
+}
+
+function staleMsOf(whenUnavailable: SessionOptions['whenUnavailable']): number {
+  return typeof whenUnavailable === 'object' ? whenUnavailable.staleSeconds * 1000 : 0;
 }
 
 function partsOf(fleet: Fleet): FleetParts {
@@ -207,6 +226,10 @@ const maxCookieAge = 34_560_000;
 const sharedCacheMessage =
   'A handler meant a response that carries a session for shared caches (Cache-Control: public or s-maxage). It was ' +
   'sent as "private, no-store": a cache would have handed the session to another visitor.';
+
+const clearedMessage =
+  'A handler has removed the session cookie itself, with res.clearCookie() or Set-Cookie, while the session was being ' +
+  'refreshed. The cookie is removed, but the session goes on: call session.signOut(), which ends it.';
 
 const insecureMessage =
   'The session cookie is written without Secure ("cookie.secure" is false), so it travels in clear. That is for ' +

@@ -53,6 +53,13 @@ export interface SignInOptions {
 export interface SignOutOptions {
   /** Where a visitor goes after signing out. Default: `/`. */
   readonly returnTo?: string | undefined;
+  /** How the log-out path may be asked: `['POST']` leaves links and images without effect. Default: `GET` and `POST`. */
+  readonly methods?: readonly ('GET' | 'POST')[] | undefined;
+  /**
+   * What the browser is asked to drop with the sign-out (`Clear-Site-Data`): its `cache` of the app's pages, and what the
+   * app keeps in its `storage`. Default: nothing.
+   */
+  readonly clearSiteData?: readonly ('cache' | 'storage')[] | undefined;
 }
 
 /** A cookie that ours replaces: removed from browsers when ours is written, never read. */
@@ -107,6 +114,11 @@ export interface RefreshOptions {
   readonly waitMs?: number | undefined;
   /** The longest that a refresh runs, in milliseconds; it goes on without the request. Default: 20000. */
   readonly timeoutMs?: number | undefined;
+  /**
+   * What becomes of a session when an old cookie of it comes although its browser has had the new one for longer than
+   * `graceSeconds`. `report`: the event `replayed`. `revoke`: that, and the session ends. Default: `report`.
+   */
+  readonly replay?: 'report' | 'revoke' | undefined;
 }
 
 export interface CacheOptions {

@@ -100,6 +100,12 @@ export interface Provider<U extends User = User> {
   readonly sealer?: Sealer | undefined;
   /** Where the options for its access tokens are, for messages. Default: `provider`. */
   readonly accessTokenOptions?: string | undefined;
+  /**
+   * Whether `revocationRequest` ends the provider's whole session, by its `sid`, rather than one refresh token. It is then
+   * asked once for each session; and ten seconds after a browser was sent to `logoutUrl`, which may not know a session that
+   * is revoked already. Default: false.
+   */
+  readonly revokesSession?: boolean | undefined;
   /** What is wrong with the provider's own options. It is reported with the problems of the other options. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 
@@ -158,8 +164,14 @@ export interface Provider<U extends User = User> {
     readonly sessionId?: string | undefined;
     readonly returnTo?: string | undefined;
   }): Awaitable<string | undefined>;
-  /** Revokes the refresh token at the provider without the browser (RFC 7009). */
-  revocationRequest?(session: { readonly refreshToken: string }): Awaitable<TokenRequest | undefined>;
+  /**
+   * Ends the session at the provider without the browser: revokes the refresh token (RFC 7009), or with `revokesSession` the
+   * session. Undefined when it cannot be done. `sessionId` is the `sid` of the access token.
+   */
+  revocationRequest?(session: {
+    readonly refreshToken: string;
+    readonly sessionId?: string | undefined;
+  }): Awaitable<TokenRequest | undefined>;
 }
 
 /**

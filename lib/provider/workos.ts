@@ -69,17 +69,21 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     issuedToUs: (claims: SessionClaims) => issuedTo(clientId, claims),
   };
 
-  function authenticate(grant: Record<string, string | undefined>): TokenRequest {
+  function post(path: string, body: Record<string, string | undefined>): TokenRequest {
     return {
-      url: `${base}/user_management/authenticate`,
+      url: `${base}/user_management/${path}`,
       headers: {
         'content-type': 'application/json',
         accept: 'application/json',
         authorization: `Bearer ${apiKey}`,
       },
-      body: JSON.stringify({ client_id: clientId, client_secret: apiKey, ...grant }),
+      body: JSON.stringify(body),
       ...(agent && { agent }),
     };
+  }
+
+  function authenticate(grant: Record<string, string | undefined>): TokenRequest {
+    return post('authenticate', { client_id: clientId, client_secret: apiKey, ...grant });
   }
 
   return Object.freeze({
@@ -136,6 +140,9 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
       const query = new URLSearchParams({ session_id: sessionId, ...(returnTo && { return_to: returnTo }) });
       return `${base}/user_management/sessions/logout?${query.toString()}`;
     },
+    revokesSession: true,
+    revocationRequest: ({ sessionId }) =>
+      sessionId === undefined ? undefined : post('sessions/revoke', { session_id: sessionId }),
   } satisfies Provider);
 }
 

@@ -15,16 +15,24 @@ export interface Refreshed {
 
 export type Outcome = Refreshed | Terminal | Refused | Unavailable;
 
-/** A request to refresh one refresh token. A token may be presented once, so its requests wait for each other. */
-export interface Ticket {
+/** What a process needs to share the outcome of one refresh token with others. */
+export interface SharedToken {
   /** `tokenKey()` of the refresh token. */
   readonly key: string;
+  /** `tokenSecret()` of the refresh token, for what leaves the process. */
+  readonly secret: Buffer;
+  /** The passwords of the sessions, the newest first. What leaves the process opens with one of them only. */
+  readonly passwords: readonly string[];
+  /** What another process has stored, as a payload that may follow this token's: checked as a cookie is. */
+  readonly accept: (value: unknown) => SessionPayload | undefined;
+}
+
+/** A request to refresh one refresh token. A token may be presented once, so its requests wait for each other. */
+export interface Ticket extends SharedToken {
   /** The organization that is asked for; '' for none. */
   readonly organizationId: string;
   /** The access token to replace. Without rotation, only the access token tells old from new. */
   readonly accessToken: string;
-  /** `tokenSecret()` of the refresh token, for what leaves the process. */
-  readonly secret: Buffer;
   /** How long a released outcome is still shared, in milliseconds. */
   readonly graceMs: number;
   /** How long the refresh may run, in milliseconds. */
@@ -48,8 +56,15 @@ export interface Coordinator {
    * request that started it ends. Rejects only with what `lead` rejects with.
    */
   readonly refresh: (ticket: Ticket, lead: () => Promise<Outcome>) => Promise<CoordinatedOutcome | undefined>;
-  /** To be called when a browser presents this refresh token: its predecessor is no longer needed. */
-  readonly releasePredecessor: (key: string) => void;
+  /**
+   * To be called when a browser presents this refresh token: its predecessor is shared for `graceMs` more, and then no
+   * longer. What the rest of the fleet is told of it goes on in the background.
+   */
+  readonly releasePredecessor: (key: string, graceMs: number) => void;
+  /** When the successor of this token was first presented by a browser, in milliseconds, as far as is known here. */
+  readonly claimedAtMs: (key: string) => number | undefined;
   /** The tokens that replaced this one, if this process knows them. */
   readonly successorOf: (key: string) => Refreshed | undefined;
+  /** The same, known to any process of the fleet. Never rejects. */
+  readonly findSuccessor: (token: SharedToken) => Promise<Refreshed | undefined>;
 }

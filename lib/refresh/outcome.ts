@@ -66,6 +66,10 @@ const aboutRequest: ReadonlySet<number> = new Set([400, 409, 410, 422]);
 
 // Reasons that say nothing against the session, where the answer was no 4xx.
 const outageReasons: ReadonlySet<RetryableReason> = new Set(['timeout', 'network_error', 'server_error']);
+/** Whether a value is a reason that ends a session. */
+export function isTerminalReason(value: unknown): value is TerminalReason {
+  return typeof value === 'string' && Object.hasOwn(terminalReasons, value);
+}
 
 /** What an answer to the refresh grant means: by its status first, then by its `error` code, never by its prose. */
 export async function judgeAnswer(
@@ -110,7 +114,7 @@ export async function judgeAnswer(
   }
   // Awaited for an `async` method: a rejection that is not handled ends the process.
   const reason = await Promise.resolve(provider.terminalReason(body));
-  if (reason !== undefined && Object.hasOwn(terminalReasons, reason)) return { kind: 'terminal', reason, ...evidence };
+  if (isTerminalReason(reason)) return { kind: 'terminal', reason, ...evidence };
   // The provider's own word that it is an outage (RFC 6749 section 4.1.2.1).
   if (evidence.error === 'temporarily_unavailable') return unavailable('server_error', 'provider');
   const isAboutRequest = isSuccess || aboutRequest.has(status) || evidence.error !== undefined;

@@ -1,6 +1,7 @@
 import { nonEmptyString } from '../json.js';
 import type { Provider, TokenRequest } from '../provider/provider.js';
 import type { Sealing } from '../seal/sealer.js';
+import { readPayload } from '../session/codec.js';
 import { nextPayload, type SessionPayload } from '../session/payload.js';
 import { sessionIdOf } from '../session/profile.js';
 import type { RefreshSource } from '../session/reasons.js';
@@ -10,7 +11,7 @@ import { failureReason } from '../wire/failure.js';
 import { preload, send } from '../wire/token-endpoint.js';
 import { createAllowance } from './allowance.js';
 import { askFairly } from './ask-fairly.js';
-import type { Coordinator, Outcome, Refreshed } from './coordinator.js';
+import type { Coordinator, Outcome, Refreshed, SharedToken } from './coordinator.js';
 import { isOutage, judgeAnswer, type JudgedAnswer, type Refused, type Terminal, type Unavailable } from './outcome.js';
 import { wasRefused } from './session-failures.js';
 import { tokenKey, tokenSecret } from './token-key.js';
@@ -18,6 +19,10 @@ import { tokenKey, tokenSecret } from './token-key.js';
 /** What a refresh needs to know of the options. */
 export interface RefreshSettings extends Sealing<SessionPayload>, SettleSettings {
   readonly coordinator: Coordinator;
+  /** What the seals of these sessions are bound to. */
+  readonly binding: string;
+  /** The passwords of the sessions, the newest first. */
+  readonly passwords: readonly string[];
   /** How long requests with the old cookie get the new one, once a browser has presented the new one. Milliseconds. */
   readonly graceMs: number;
   /** How long the refresh may run, in milliseconds. */
@@ -97,8 +102,7 @@ async function refreshInTurns(
 
   for (let turn = 0; turn < maxTurns; turn += 1) {
     const ticket = {
-      key: tokenKey(provider, current.refreshToken),
-      secret: tokenSecret(provider, current.refreshToken),
+      ...sharedToken(settings, current),
       organizationId,
       accessToken: current.accessToken,
       graceMs,
@@ -126,12 +130,28 @@ async function refreshInTurns(
   return { kind: 'unavailable', reason: 'server_error' };
 }
 
-/** The refreshed session as this cookie's: with the app's own `data` of this cookie, sealed under this password. */
+/** What other processes are asked about the refresh token of a session. What they answer is checked as a cookie is. */
+export function sharedToken({ provider, passwords, binding }: RefreshSettings, previous: Refreshable): SharedToken {
+  return {
+    key: tokenKey(provider, previous.refreshToken),
+    secret: tokenSecret(provider, previous.refreshToken),
+    passwords,
+    accept: (value) => {
+      const payload = readPayload(value);
+      return payload?.boundTo === binding && !isOtherUser(previous, payload) ? payload : undefined;
+    },
+  };
+}
+
+/** The refreshed session as this cookie's: with the newer `data` of the two, sealed under this password. */
 async function adopt(
   { seal, sealedUnder }: RefreshSettings,
-  { data }: SessionPayload,
+  own: SessionPayload,
   refreshed: Refreshed,
 ): Promise<{ payload: SessionPayload; sealed: string }> {
+  // Of two seals with other data, the newer one has what was written last.
+  const isOlder = (own.sealedAt ?? 0) < (refreshed.payload.sealedAt ?? 0);
+  const data = isOlder ? refreshed.payload.data : own.data;
   const hasSameData = JSON.stringify(refreshed.payload.data) === JSON.stringify(data);
   if (hasSameData && refreshed.sealedUnder === sealedUnder) {
     return { payload: refreshed.payload, sealed: refreshed.sealed };

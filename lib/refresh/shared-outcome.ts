@@ -4,7 +4,10 @@ import type { CoordinatedOutcome, Outcome, Ticket } from './coordinator.js';
 const terminalMs = 5_000;
 
 // A browser may close before the new cookie arrives. When it comes back, its successor is still here.
-const unreleasedMs = 15 * 60_000;
+export const unreleasedMs = 15 * 60_000;
+
+/** How long it is remembered of a seal that its successor has come, in milliseconds: an old copy of it shows as one. */
+export const claimedMs = unreleasedMs;
 
 /** For how many milliseconds an outcome is shared with later requests; 0 for one that is not shared. */
 export function sharedForMs({ kind }: Outcome, graceMs: number): number {

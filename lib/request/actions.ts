@@ -1,5 +1,7 @@
 import { SessionUseError } from '../errors.js';
 import type { Carrier, Exchange } from '../http/carrier.js';
+import { clientOf } from '../http/client.js';
+import { isNavigation } from '../http/navigation.js';
 import { idOf, type LifeRefresh, type Lifecycle, reasonOf } from '../lifecycle.js';
 import type { SessionPayload } from '../session/payload.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
@@ -28,7 +30,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       if (!hasRefreshToken(payload)) {
         return notRefreshed(state.signedIn ? 'invalid_session_cookie' : state.reason);
       }
-      const outcome = await life.refresh(payload, { organizationId, onDemand: true });
+      const outcome = await life.refresh(payload, { organizationId, onDemand: true, client: clientOf(exchange.req) });
       if (outcome.kind === 'refreshed') {
         seals.put(exchange, outcome.payload, outcome.sealed, payload);
         const next = await stateAfterRefresh(life, outcome);
@@ -50,7 +52,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
       const previous = RequestSession.stateOf(session).payload;
-      const { payload, check } = await checkNewSession(life, await life.establish(tokens));
+      const { payload, check } = await checkNewSession(life, await life.establish(tokens, clientOf(exchange.req)));
       if (check.verdict === 'invalid' || check.verdict === 'expired') {
         life.reportRejected(payload, check);
         throw new SessionUseError(
@@ -63,7 +65,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       const tooLarge = seals.put(exchange, payload, sealed);
       if (tooLarge) throw tooLarge;
       // A late answer to a request with the old session must not take the place of the new one.
-      if (previous) await life.end(previous, { except: payload });
+      if (previous) await life.replace(previous, payload);
       RequestSession.setState(
         session,
         check.verdict === 'valid'
@@ -76,14 +78,18 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
     async signOut(exchange, session, returnTo) {
       assertOpen(exchange, 'signOut');
       const { payload } = RequestSession.stateOf(session);
+      const brought = carrier.read(exchange);
+      // With two cookies of the name, the one that was not looked at would sign its visitor in at the next request.
+      const others = life.openAll(brought);
       // Another provider's session is not ours to end. A seal that does not open is cleared: the visitor asked for it.
-      if (payload || !life.isOtherProviders(carrier.read(exchange))) seals.withdraw(exchange);
+      if (payload || !life.isOtherProviders(brought)) seals.withdraw(exchange);
+      carrier.clearSiteData(exchange);
       RequestSession.setState(session, signedOut('no_session_cookie_provided'));
-      if (!payload) return undefined;
-      await life.end(payload);
-      life.emit('signedOut', { sessionId: idOf(payload) });
       // The visitor is signed out here whatever the provider says, and does not wait for it.
-      void life.revokeAtProvider(payload);
+      const isLeaving = payload !== undefined && life.hasLogoutPage && isNavigation(exchange.req);
+      await life.signOut(payload ? [payload, ...others] : others, { isLeaving });
+      if (!payload) return undefined;
+      life.emit('signedOut', { sessionId: idOf(payload) });
       return life.logoutUrl(payload, returnTo);
     },
 
@@ -98,6 +104,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       assertOpen(exchange, 'save');
       const tooLarge = seals.put(exchange, payload, sealed);
       if (tooLarge) throw tooLarge;
+      life.noteData(payload);
       RequestSession.setState(session, { ...state, payload });
     },
   };

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isLoopback } from '../checks.js';
 import { SessionConfigError } from '../errors.js';
 import type { Carrier, Exchange } from '../http/carrier.js';
+import { clientOf } from '../http/client.js';
 import type { Middleware, Next } from '../http/middleware.js';
 import { isPrefetch } from '../http/navigation.js';
 import type { LifeRefresh, Lifecycle, OpenedSeal } from '../lifecycle.js';
@@ -92,6 +93,8 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     if (over === 'session_revoked') return signedOut(over);
     if (over === 'session_expired') return endSession(exchange, payload, over);
 
+    if (life.endsAsReplayed(payload, clientOf(exchange.req))) return signedOut('session_revoked');
+
     // 4. Check the access token.
     const check = life.check(payload);
     return check instanceof Promise
@@ -137,7 +140,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   async function refreshAhead(exchange: Exchange, session: VerifiedSession): Promise<SessionState> {
     const { payload } = session;
     if (!hasRefreshToken(payload)) return signedIn(session);
-    const outcome = await life.refresh(used(exchange, payload), { wait: false });
+    const outcome = await life.refresh(used(exchange, payload), { wait: false, client: clientOf(exchange.req) });
     switch (outcome.kind) {
       case 'refreshed':
         seals.put(exchange, outcome.payload, outcome.sealed, payload);
@@ -159,7 +162,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     hops = 0,
   ): Promise<SessionState> {
     if (!hasRefreshToken(payload)) return signedOut('expired_jwt', payload);
-    const outcome = await life.refresh(used(exchange, payload));
+    const outcome = await life.refresh(used(exchange, payload), { client: clientOf(exchange.req) });
     switch (outcome.kind) {
       case 'refreshed':
         return acceptRefreshed(exchange, payload, outcome, hops);

@@ -61,7 +61,10 @@ export function sessionRoutes(parts: RouteParts): Middleware {
         ),
       },
     ],
-    [paths.logout, { methods: ['GET', 'POST'], run: signOutRoute({ find, baseUrl, returnTo: settings.afterSignOut }) }],
+    [
+      paths.logout,
+      { methods: settings.signOutMethods, run: signOutRoute({ find, baseUrl, returnTo: settings.afterSignOut }) },
+    ],
   ]);
   routes.delete(undefined);
   // From here on the guards know where a visitor signs in.

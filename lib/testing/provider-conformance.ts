@@ -171,7 +171,7 @@ export function testProviderConformance(
     const requests = {
       codeRequest: await provider.codeRequest(new URLSearchParams(callback), { ...request, ...strangers }),
       refreshRequest: await provider.refreshRequest({ ...grant, ...strangers }),
-      revocationRequest: await provider.revocationRequest?.({ refreshToken, ...strangers }),
+      revocationRequest: await provider.revocationRequest?.({ refreshToken, sessionId: 'session-2', ...strangers }),
     };
     for (const [method, sent] of Object.entries(requests)) {
       const parts = sent ? [sent.url, ...Object.values(sent.headers), ...valuesIn(sent)] : [];
@@ -251,10 +251,11 @@ export function testProviderConformance(
     }
   });
 
-  run('revokes the refresh token in the body', async () => {
-    const session = { refreshToken };
+  run('revokes the refresh token in the body, or the session', async () => {
+    const session = { refreshToken, sessionId: 'session-2' };
     const sent = await unchanged('revocationRequest', () => provider.revocationRequest?.(session), session);
-    if (sent !== undefined) assertRequest('revocationRequest', sent, [refreshToken]);
+    const revoked = provider.revokesSession === true ? session.sessionId : refreshToken;
+    if (sent !== undefined) assertRequest('revocationRequest', sent, [revoked]);
   });
 }
 

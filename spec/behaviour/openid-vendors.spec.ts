@@ -419,7 +419,7 @@ describe('each vendor, by a server that speaks its wire', () => {
     expect(problems()).toEqual(expected);
 
     const copy = browser.clone();
-    const out = await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
+    const out = await browser.post('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
     const target = url(out.headers.get('location')!, served.app.url);
     expect(target.pathname).toBe(
       vendor.signOut.startsWith('at the app') || vendor.signOut.startsWith('its own') ? '/' : '/logout',

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import {
   createSessionManager,
   getSession,
+  ironSealer,
   oidc,
   type Provider,
   SessionConfigError,
@@ -577,7 +578,15 @@ describe('cookie.secure', () => {
 
 describe('a provider that is not whole', () => {
   const whole: Provider = { ...provider };
-  const optionalMembers = ['problems', 'sealsUserInCamelCase', 'organizationOf', 'logoutUrl', 'revocationRequest'];
+  const optionalMembers = [
+    'problems',
+    'sealer',
+    'sealsUserInCamelCase',
+    'organizationOf',
+    'logoutUrl',
+    'revocationRequest',
+    'revokesSession',
+  ];
   const members = Object.keys(whole).filter((name) => !optionalMembers.includes(name));
   const messageOf = (changes: object) => {
     const problems = errorOf({ ...good, provider: { ...whole, ...changes } })?.problems ?? [];
@@ -613,6 +622,11 @@ describe('a provider that is not whole', () => {
       expect(messageOf({ [name]: 'https://id.example.com' })).toContain(name);
     },
   );
+
+  it('is refused when its sealer is not a sealer, and the missing methods are named', () => {
+    const message = messageOf({ sealer: { ...ironSealer(), open: undefined } });
+    expect(message).toMatch(/"sealer".*must have these as methods: open\.$/);
+  });
 });
 
 describe('the value of a secret', () => {
@@ -950,7 +964,7 @@ describe('with a provider on the wire', () => {
     const { accessToken, user } = await server.issueSession({ lifetimeSeconds: 100 });
     const tokens = { accessToken, refreshToken: 'rt_1', user: { ...user } };
     const sealed = await createSessionManager(workosOptions(server)).seal(tokens);
-    server.token.fail(answers.unauthorized);
+    server.token.fail(answers.unavailable);
     const answer = async (whenUnavailable: SessionOptions['whenUnavailable']) => {
       const get = await serve(workosOptions(server, { whenUnavailable }));
       const { status, json } = await get(cookieHeader(sealed));

@@ -226,7 +226,7 @@ describe('the provider in docs/guide/own-provider.md', () => {
   it('signs out at the provider, and revokes the refresh token', async () => {
     const { signIn: begin, browser } = await serve(provider);
     await begin();
-    const after = await browser.get('/logout');
+    const after = await browser.post('/logout');
     expect(after.headers.get('location')).toBe(`${server.url}/logout?return_to=${encodeURIComponent(`${origin}/`)}`);
     await server.revoke.received(1);
     expect(server.revoke.requests[0]!.body.token).toMatch(/^refresh-/);
@@ -257,7 +257,7 @@ describe('a method of a provider', () => {
     expect((await begin()).json).toMatchObject({ authenticated: true });
     clock.advance(310);
     expect((await browser.get('/')).json).toMatchObject({ authenticated: true, refreshed: true });
-    expect((await browser.get('/logout')).headers.get('location')).toContain(server.url);
+    expect((await browser.post('/logout')).headers.get('location')).toContain(server.url);
   });
 
   const gone = () => {
@@ -305,7 +305,7 @@ describe('a method of a provider', () => {
   it.each(failing)('that %s does not stop a sign-out: logoutUrl and revocationRequest', async (_, fail) => {
     const { signIn: begin, browser } = await serve({ ...provider, logoutUrl: fail, revocationRequest: fail });
     await begin();
-    const after = await browser.get('/logout');
+    const after = await browser.post('/logout');
     expect([after.status, after.headers.get('location')]).toEqual([303, '/']);
     expect(browser.jar.get('__Host-acme')).toBeUndefined();
   });
@@ -316,7 +316,7 @@ describe('a method of a provider', () => {
     Reflect.deleteProperty(small, 'revocationRequest');
     const { signIn: begin, browser } = await serve(small);
     await begin();
-    expect((await browser.get('/logout')).headers.get('location')).toBe('/');
+    expect((await browser.post('/logout')).headers.get('location')).toBe('/');
     expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
   });
 

@@ -115,7 +115,7 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     expect(page.json).toMatchObject({ authenticated: true, user: { id: 'user_01', emailVerified: true } });
     expect(browser.jar.cookies.map(({ name }) => name)).toEqual(['wos-session']);
 
-    const out = await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
+    const out = await browser.post('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
     const { sessionId } = page.json as { sessionId: string };
     expect(out.headers.get('location')).toBe(
       `${server.url}/user_management/sessions/logout?session_id=${sessionId}&return_to=${encodeURIComponent(`${origin}/`)}`,
@@ -218,7 +218,7 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
     ['its own origin', { origin }, 303],
     ['the address bar', { 'sec-fetch-site': 'none' }, 303],
   ])('answers a sign-out that %s asks for: %j → %i', async (_, headers, status) => {
-    expect((await browser.get('/logout', { headers: headers as Record<string, string> })).status).toBe(status);
+    expect((await browser.post('/logout', { headers: headers as Record<string, string> })).status).toBe(status);
     const refused = { name: 'SessionUseError', code: 'ERR_SESSION_SIGN_OUT_REFUSED', status: 403, expose: true };
     expect(errors).toEqual(status === 403 ? [expect.objectContaining(refused)] : []);
   });
@@ -230,8 +230,8 @@ describe.each(frameworks)('with WorkOS on $name', (framework) => {
       await browser.get('/login', { headers: { 'sec-purpose': 'prefetch' } }),
       await browser.get('/callback?code=code&state=of-somebody-else'),
       await browser.fetch(callback),
-      await browser.get('/logout', { headers: { 'sec-fetch-site': 'cross-site' } }),
-      await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } }),
+      await browser.post('/logout', { headers: { 'sec-fetch-site': 'cross-site' } }),
+      await browser.post('/logout', { headers: { 'sec-fetch-site': 'same-origin' } }),
     ];
     expect(answers.map(({ status, headers }) => [status, headers.get('referrer-policy')])).toEqual(
       [303, 503, 400, 303, 403, 303].map((status) => [status, 'no-referrer']),
@@ -279,7 +279,7 @@ describe('the options of the routes', () => {
     const page = await visit(browser, app, toProvider.headers.get('location')!);
     expect(page.json).toMatchObject({ authenticated: true });
     for (const path of ['/login', '/callback', '/logout']) expect((await browser.get(path)).status).toBe(404);
-    expect((await browser.get('/sign-out', sameOrigin)).status).toBe(303);
+    expect((await browser.post('/sign-out', sameOrigin)).status).toBe(303);
     expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
   });
 
@@ -291,13 +291,13 @@ describe('the options of the routes', () => {
     const { app, browser } = await serveWith({ routes });
     expect(redirectUriOf((await browser.get('/login')).headers.get('location'))).toBe(`${origin}/callback`);
     expect((await visit(browser, app, `${origin}/login`)).json).toMatchObject({ authenticated: true });
-    expect((await browser.get('/logout', sameOrigin)).status).toBe(303);
+    expect((await browser.post('/logout', sameOrigin)).status).toBe(303);
   });
 
   it('routes: has no route where one is false, and sends no visitor there', async () => {
     const withoutLogout = await serveWith({ routes: { logout: false } });
     expect((await visit(withoutLogout.browser, withoutLogout.app, `${origin}/login`)).json.authenticated).toBe(true);
-    expect((await withoutLogout.browser.get('/logout', sameOrigin)).status).toBe(404);
+    expect((await withoutLogout.browser.post('/logout', sameOrigin)).status).toBe(404);
     expect((await withoutLogout.browser.get('/')).json).toMatchObject({ authenticated: true });
 
     const withoutLogin = await serveWith({ routes: { login: false } });
@@ -329,10 +329,10 @@ describe('the options of the routes', () => {
     const signOut = { returnTo: '/bye' };
     const { browser, app } = await serveWith({ signOut });
     await visit(browser, app, `${origin}/login`);
-    const toProvider = new URL((await browser.get('/logout', sameOrigin)).headers.get('location')!);
+    const toProvider = new URL((await browser.post('/logout', sameOrigin)).headers.get('location')!);
     expect(toProvider.searchParams.get('return_to')).toBe(`${origin}/bye`);
     // Without a session there is nothing to end at the provider.
-    expect((await browser.get('/logout', sameOrigin)).headers.get('location')).toBe('/bye');
+    expect((await browser.post('/logout', sameOrigin)).headers.get('location')).toBe('/bye');
   });
 
   it('baseUrl: signs in over http on localhost, in a browser that keeps Secure cookies for https', async () => {
@@ -372,8 +372,7 @@ describe('the options of the routes', () => {
     const authorize = (await browser.get('/login')).headers.get('location')!;
     const callback = (await browser.fetch(authorize)).headers.get('location')!.replace(origin, app.url);
     const before = server.tokenRequests.length;
-    for (const path of [callback, '/logout']) {
-      const page = await browser.fetch(path);
+    for (const page of [await browser.fetch(callback), await browser.post('/logout')]) {
       expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_MIDDLEWARE_MISSING' }]);
     }
     expect(server.tokenRequests).toHaveLength(before);

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import {
   getSession,
   type Misconfiguration,
   oidc,
+  type OidcOptions,
   type Reason,
   requireSession,
   type SealProblem,
@@ -24,6 +25,8 @@ import { sealData } from 'iron-session';
 
 import { type App, frameworks, listen } from '../support/apps.js';
 import { createBrowser } from '../support/browser.js';
+import { useClock } from '../support/clock.js';
+import { startOpServer, type Wire } from '../support/op-server.js';
 import { printed } from '../support/printed.js';
 import { expired, kinds, origin, random, tokenReasons, useScanned } from '../support/scanned-app.js';
 import { answers, type Fault } from '../support/workos-server.js';
@@ -68,8 +71,9 @@ function meeting(meets: Meets) {
   };
 }
 
+const clock = useClock();
 const scanned = useScanned();
-const { attempt, beginSignIn, issue, look, optionsOf, plantVerifier } = scanned;
+const { attempt, beginSignIn, issue, look, optionsOf } = scanned;
 
 /** An app that prints all it has: each session, each error. */
 async function serve(options: SessionOptions = optionsOf(), before?: (app: App) => void) {
@@ -96,6 +100,7 @@ async function serve(options: SessionOptions = optionsOf(), before?: (app: App) 
       await attempt('what authorize() throws', () => sessions.authorize(req, { roles: { any: ['admin', 'owner'] } }));
       res.end();
     });
+    each.get('/cleared', (_req, res) => res.setHeader('Set-Cookie', 'wos-session=; Path=/; Max-Age=0').end());
     each.get('/public', (_req, res) => res.setHeader('Cache-Control', 'public, s-maxage=60').end());
     each.get('/refresh', async (req, res) => {
       const session = getSession(req);
@@ -164,11 +169,25 @@ describe('no secret is shown', () => {
     const valid = await issue({ organizationId: 'org_01' });
     const paths = ['/', '/guarded', '/page', '/billing', '/asked', '/late', '/refresh'];
     for (const at of paths) await app.send(valid.sealed, at);
-    const out = await app.send(valid.sealed, '/logout');
-    expect(out.status).toBe(303);
+    const headers = { cookie: `wos-session=${valid.sealed}` };
+    expect((await look(app.browser().post('/logout', { headers }))).status).toBe(303);
     expect((await app.send(valid.sealed)).json).toMatchObject({ reason: 'session_revoked' });
     expect((await look(app.browser().get('/page', { headers: { accept: 'text/html' } }))).status).toBe(401);
   });
+
+  meeting({ events: ['replayed'], problems: ['cookie_cleared'] })(
+    'in an old cookie that comes again, and in a cookie that the app itself removes',
+    async () => {
+      const app = await serve();
+      const { sealed: old } = await issue(expired);
+      const next = (await app.send(old)).setCookies[0]!.split(/[=;]/)[1]!;
+      await app.send(next);
+      clock.advance(120);
+      await app.send(old);
+      const cleared = await app.send((await issue(expired)).sealed, '/cleared');
+      expect(cleared.setCookies).toEqual([expect.stringMatching(/^wos-session=;/)]);
+    },
+  );
 
   const echo = (secrets: string) => ({ error: secrets, error_description: secrets, message: secrets, code: secrets });
   const faults: [string, Fault | ((secrets: string) => Fault)][] = [
@@ -190,10 +209,17 @@ describe('no secret is shown', () => {
   const meetsOf: Record<string, Meets> = {
     invalidGrant: { ...refused('invalid_grant'), ...declare({ failures: ['code_spent'] }) },
     ssoRequired: refused('sso_required'),
+    organizationSelection: { ...refused('interaction_required'), ...declare({ failures: ['exchange_refused'] }) },
     mfaEnrollment: refused('mfa_enrollment'),
-    unauthorized: { ...refused('provider_misconfigured'), ...declare({ problems: ['code_exchange'] }) },
+    unauthorized: {
+      ...refused('provider_misconfigured'),
+      ...declare({ problems: ['code_exchange', 'refresh_grant'] }),
+    },
     rateLimited: refused('rate_limit_exceeded'),
-    serverError: refused('server_error'),
+    serverError: {
+      ...refused('server_error'),
+      ...declare({ failures: ['provider_unavailable'], events: ['refreshFailed', 'signInFailed'] }),
+    },
     reset: refused('network_error'),
     hang: refused('timeout'),
   } satisfies Partial<Record<keyof typeof answers | 'reset' | 'hang', Meets>>;
@@ -224,6 +250,24 @@ describe('no secret is shown', () => {
     expectMet(meetsOf[name] ?? {});
   });
 
+  meeting({
+    reasons: ['refresh_refused'],
+    events: ['refreshFailed'],
+  })('in a session that the provider refuses while it refreshes another', async () => {
+    const { met, server } = scanned;
+    const app = await serve();
+    const [refused, other] = [
+      await issue(expired),
+      await issue({ ...expired, user: { id: 'user_02' } }, { more: { user: { id: 'user_02' } } }),
+    ];
+    server.token.fail({ status: 400, body: echo(`${refused.refreshToken}.${refused.accessToken}.${scanned.apiKey}`) });
+    await app.send(refused.sealed);
+    expect(met.reasons).not.toContain('refresh_refused');
+    server.token.heal();
+    expect((await app.send(other.sealed)).json).toMatchObject({ refreshed: true });
+    for (const at of ['/', '/guarded', '/page', '/asked', '/refresh']) await app.send(refused.sealed, at);
+  });
+
   const keysUnavailable = declare({ codes: { ERR_SESSION_UNAVAILABLE: 503 }, reasons: ['keys_unavailable'] });
   it.each<[string, Fault]>([
     ['no key', 'reset'],
@@ -245,11 +289,19 @@ describe('no secret is shown', () => {
   meeting({
     reasons: ['invalid_session_cookie', ...tokenReasons],
     events: ['oldPasswordUsed', 'rejected'],
+    problems: ['other_provider'],
     sealProblems: kinds.sealProblems as SealProblem[],
   })('in the refusal of cookies that are no session', async () => {
     const { password, scanner, server } = scanned;
     const app = await serve(optionsOf({ password: { 1: password, 3: scanned.plantedPassword() } }));
-    const { sealed, accessToken } = await issue();
+    const { sealed, accessToken, refreshToken } = await issue();
+    const other = oidc({
+      issuer: 'https://other.example',
+      clientId: 'a',
+      clientSecret: random(),
+      accessToken: 'opaque',
+    });
+    const ofOther = createSessionManager({ ...optionsOf({ provider: other }), baseUrl: undefined });
     const wrong = await issue({}, { under: random() });
     const unknown = await issue({}, { under: { 2: random() } });
     await app.send(sealed);
@@ -259,6 +311,7 @@ describe('no secret is shown', () => {
     for (const junk of [
       wrong.sealed,
       unknown.sealed,
+      await ofOther.seal({ accessToken, refreshToken, user: { id: 'user_01' } }),
       old,
       accessToken,
       sealed.slice(0, -9),
@@ -448,7 +501,7 @@ describe('no secret is shown', () => {
     const odd = await look(app.browser().get(`/callback?error=${code}&error_description=${verifier}&state=${state}`));
     expect(odd.status).toBe(400);
     const headers = { 'sec-fetch-site': 'cross-site' };
-    expect((await look(app.browser().get('/logout', { headers }))).status).toBe(403);
+    expect((await look(app.browser().post('/logout', { headers }))).status).toBe(403);
     // The provider's answer is not whole.
     const partial = await beginSignIn(app);
     scanned.server.token.reply = ({ access_token, ...rest }) => {
@@ -507,7 +560,7 @@ describe('no secret is shown', () => {
         const { browser, back } = await beginSignIn(app);
         await look(browser.get(back));
       }
-      await app.send((await issue()).sealed, '/logout');
+      await app.send((await issue()).sealed, '/logout', { method: 'POST' });
     }
     expect(scanned.warnings).toContainEqual([
       expect.any(String),
@@ -515,11 +568,85 @@ describe('no secret is shown', () => {
     ]);
   });
 
+  /** An app of an OpenID provider. All that the two send each other is secret. */
+  async function serveOpenid(wireOf: (secret: string) => Wire, options: Partial<OidcOptions> = {}) {
+    const { scanner } = scanned;
+    const clientSecret = random();
+    scanner.plant('client secret', clientSecret);
+    const op = await startOpServer({ wire: { idToken: { name: 'Ada' }, ...wireOf(clientSecret) }, clientSecret });
+    scanned.closing({
+      close: async () => {
+        scanner.plant('tokens', ...op.issued);
+        for (const { form, headers } of op.to('/token')) {
+          const sent = [form.get('code'), form.get('code_verifier'), headers.authorization?.split(' ')[1]];
+          scanner.plant('what the provider was sent', ...sent.filter((each) => typeof each === 'string'));
+        }
+        await op.close();
+      },
+    });
+    const provider = oidc({ issuer: op.url, clientId: op.clientId, clientSecret, ...options });
+    const app = await serve(optionsOf({ provider, cookie: { name: 'wos-session' } }));
+    const browser = app.browser();
+    return {
+      browser,
+      signIn: async () => {
+        const login = await look(browser.get('/login'));
+        const authorize = login.headers.get('location');
+        if (authorize === null) return login;
+        const { headers } = await browser.get(authorize);
+        return look(browser.get(headers.get('location')!.replace(origin, app.url)));
+      },
+    };
+  }
+
+  const openid = (problem: Misconfiguration) => declare({ problems: [problem], events: ['misconfigured'] });
+  it.each<[string, number, (secret: string) => Wire, Partial<OidcOptions>, Meets]>([
+    ['metadata of another issuer', 503, (secret) => ({ metadataIssuer: `https://${secret}` }), {}, openid('metadata')],
+    [
+      'an endpoint that is not safe',
+      503,
+      (secret) => ({ metadata: { authorization_endpoint: `http://op.example/${secret}` } }),
+      {},
+      openid('metadata'),
+    ],
+    [
+      'a response mode that is not built',
+      303,
+      (secret) => ({ metadata: { response_modes_supported: [secret] } }),
+      {},
+      openid('unsupported'),
+    ],
+    [
+      'access tokens for another app',
+      303,
+      (secret) => ({ accessToken: { sub: undefined, aud: secret } }),
+      {},
+      openid('access_token_not_ours'),
+    ],
+    ['no refresh token', 303, () => ({ refreshToken: false }), {}, openid('no_refresh_token')],
+    [
+      'no ID token at a refresh',
+      303,
+      () => ({ idToken: { groups: ['admin'] }, idTokenAtRefresh: false }),
+      { mapClaims: { roles: 'groups' } },
+      openid('old_claims'),
+    ],
+    ['no answer of userinfo', 303, () => ({ userinfo: 503 }), { userinfo: true }, openid('userinfo')],
+  ])('with an OpenID provider that has %s', async (_, status, wire, options, meets) => {
+    const { browser, signIn } = await serveOpenid(wire, options);
+    expect((await signIn()).status).toBe(status);
+    clock.advance(400);
+    for (const at of ['/', '/guarded', '/asked', '/refresh', '/logout']) await look(browser.get(at));
+    expectMet(meets);
+  });
+
   it('with an OpenID provider that repeats what it was sent', async () => {
-    const { password, scanner } = scanned;
+    const { scanner } = scanned;
     const clientSecret = random();
     scanner.plant('client secret', clientSecret, Buffer.from(`client:${clientSecret}`).toString('base64'));
     let sent = '';
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const keys = { keys: [{ ...publicKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig' }] };
     const metadata = () => ({
       issuer: provider.url,
       authorization_endpoint: `${provider.url}/authorize`,
@@ -529,7 +656,7 @@ describe('no secret is shown', () => {
     });
     const provider = await listen((req, res) => {
       if (req.method === 'GET') {
-        res.end(JSON.stringify(metadata()));
+        res.end(JSON.stringify(req.url === '/keys' ? keys : metadata()));
         return;
       }
       sent = '';
@@ -542,16 +669,17 @@ describe('no secret is shown', () => {
         });
     });
     scanned.closing(provider);
-    const app = await serve(
-      optionsOf({
-        provider: oidc({ issuer: provider.url, clientId: 'client', clientSecret, accessToken: 'opaque' }),
-        cookie: { name: 'wos-session' },
-      }),
-    );
+    const options = optionsOf({
+      provider: oidc({ issuer: provider.url, clientId: 'client', clientSecret, accessToken: 'opaque' }),
+      cookie: { name: 'wos-session' },
+    });
+    const app = await serve(options);
     const [accessToken, refreshToken] = [random(), random()];
     scanner.plant('tokens', accessToken, refreshToken);
-    const sealed = await sealData({ accessToken, refreshToken, expiresAt: 1, user: { id: 'a' } }, { password, ttl: 0 });
+    const tokens = { accessToken, refreshToken, expiresIn: 1, user: { id: 'a' } };
+    const sealed = await createSessionManager(options).seal(tokens);
     scanner.plant('the cookie of a visitor', sealed);
+    clock.advance(60);
     expect((await app.send(sealed)).json).toMatchObject({ reason: 'provider_misconfigured' });
     expect(sent).toContain(refreshToken);
     const login = await look(app.browser().get('/login'));
@@ -559,10 +687,10 @@ describe('no secret is shown', () => {
     const code = random();
     scanner.plant('code', code);
     const cookie = login.setCookies[0]!.split(';')[0]!;
-    await plantVerifier(cookie);
     const back = `/callback?code=${code}&state=${state}&iss=${encodeURIComponent(provider.url)}`;
-    expect((await look(app.browser().get(back, { headers: { cookie } }))).status).toBe(503);
+    expect((await look(app.browser().get(back, { headers: { cookie } }))).status).toBe(400);
     expect(sent).toContain(code);
+    scanner.plant('code verifier', new URLSearchParams(sent).get('code_verifier')!);
   });
 });
 

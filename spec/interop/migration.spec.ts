@@ -165,7 +165,7 @@ describe.each([
 
   it('signs out with an old cookie and removes it', async () => {
     await comeWith(appSession(await signInAt(server)));
-    const page = await browser.get('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
+    const page = await browser.post('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
     expect(page.status).toBe(303);
     expect(names(browser)).toEqual([]);
     expect((await browser.get('/profile')).status).toBe(401);
@@ -334,7 +334,7 @@ describe('from a middleware around the WorkOS SDK', () => {
   });
 
   it('signs out of the old app and the new one', async () => {
-    await browser.get(`${after.url}/logout`, { headers: { 'sec-fetch-site': 'same-origin' } });
+    await browser.post(`${after.url}/logout`, { headers: { 'sec-fetch-site': 'same-origin' } });
     expect(names(browser)).toEqual([]);
     expect((await browser.get(`${before.url}/dashboard`)).headers.get('location')).toBe('/login');
   });

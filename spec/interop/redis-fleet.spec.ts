@@ -9,7 +9,8 @@ import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 
 import { fleetParts } from '../../lib/fleet/fleet.js';
-import type { Ledger } from '../../lib/fleet/ledger.js';
+import { type Ending, hasEnded, type Ledger, type SessionNames } from '../../lib/fleet/ledger.js';
+import { sealRecord } from '../../lib/fleet/redis-record.js';
 import type { Coordinator, Outcome, Ticket } from '../../lib/refresh/coordinator.js';
 import { useClock } from '../support/clock.js';
 import { eventually } from '../support/eventually.js';
@@ -18,6 +19,16 @@ import { describeWithPart } from '../support/system-parts.js';
 import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../support/tickets.js';
 import { startWorkosServer } from '../support/workos-server.js';
 import { expired, sealedSession, workosOptions } from '../support/workos-session.js';
+
+/** An ending of a session with this one name. */
+const ending = (key: string, changes: Partial<Ending> = {}): Ending => ({
+  keys: [key],
+  atMs: Date.now(),
+  untilMs: Date.now() + 60 * 60_000,
+  ...changes,
+});
+const named = (...names: string[]): SessionNames[] => names.map((own) => ({ own, shared: [], startedMs: 0 }));
+const isEnded = (ledger: Ledger, name: string) => hasEnded(ledger, named(name));
 
 /** Coordinator and ledger of a fleet in one, as most tests need both. */
 interface Process extends Coordinator, Ledger {
@@ -171,7 +182,7 @@ describeWithPart('redis', 'redisFleet', () => {
     await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
     redis.pause();
-    await one.learn([randomUUID()]);
+    await one.learn(named(randomUUID()));
     redis.resume();
     clock.advance(1);
     // First while the lease is still there, then when it is not.
@@ -255,7 +266,7 @@ describeWithPart('redis', 'redisFleet', () => {
       const outcome = answer(${JSON.stringify(refreshed)});
       const fleet = redisFleet({ client: { sendCommand: (args) => ${reply} }, leaseMs: 60_000 });
       const { coordinator } = fleet[Symbol.for('express-sealed-session fleet')];
-      const ticket = { ...${JSON.stringify(newTicket())}, secret: Buffer.alloc(32) };
+      const ticket = { ...${JSON.stringify(newTicket())}, secret: Buffer.alloc(32), accept: (value) => value };
       coordinator.refresh(ticket, () => ${lead});`;
     // A process that stays alive is killed after the time-out, which throws.
     execFileSync(process.execPath, ['--input-type=module', '--eval', script], { timeout: 20_000 });
@@ -266,7 +277,7 @@ describeWithPart('redis', 'redisFleet', () => {
     const ticket = newTicket();
     const name = randomUUID();
     await one.refresh(ticket, leads(refreshed));
-    await one.end([name]);
+    await one.end(ending(name));
     await eventually(async () => (await valueOf(`an app:{${ticket.key}}:done`)) !== undefined);
     expect(await valueOf(`an app:{${name}}:ended`)).toBeDefined();
     expect(await valueOf(doneOf(ticket))).toBeUndefined();
@@ -298,14 +309,16 @@ describeWithPart('redis', 'redisFleet', () => {
     await one.refresh(ticket, leads(refreshed));
     await eventually(async () => (await valueOf(doneOf(ticket))) !== undefined);
     const record = (await valueOf(doneOf(ticket)))!;
-    const bytes = Buffer.from(record, 'base64');
+    const [id, text = ''] = record.split('.');
+    const bytes = Buffer.from(text, 'base64');
     bytes[40]! ^= 1;
     const bad = [
-      bytes.toString('base64'),
+      `${id}.${bytes.toString('base64')}`,
       record.slice(0, 20),
       '',
       'garbage',
       Buffer.from(JSON.stringify({ outcome: refreshed, organizationId: '' })).toString('base64'),
+      `${record.split('.')[0]!}.${Buffer.alloc(60).toString('base64')}`,
       // Whole, and under the right secret, but moved to another key.
       record,
     ];
@@ -317,15 +330,148 @@ describeWithPart('redis', 'redisFleet', () => {
     expect(await other.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed });
   });
 
+  it('opens a record under any of its passwords, and presents nothing where it has none of them', async () => {
+    const [one, other] = processes();
+    const [older, newer] = ['an older password, long enough to be one', 'a newer password, long enough to be one'];
+    const ticket = newTicket({ passwords: [newer, older] });
+    await one.refresh(ticket, leads(refreshed));
+    await eventually(async () => (await valueOf(doneOf(ticket))) !== undefined);
+    expect(await other.refresh({ ...ticket, passwords: [older] }, mustNotLead)).toEqual({
+      outcome: { kind: 'unavailable', reason: 'server_error' },
+      organizationId: '',
+      source: 'fleet',
+    });
+    expect(await other.findSuccessor({ ...ticket, passwords: [older] })).toBeUndefined();
+    expect(await other.findSuccessor({ ...ticket, passwords: [older, newer] })).toEqual(refreshed);
+    expect(await other.refresh({ ...ticket, passwords: ['a third', newer] }, mustNotLead)).toMatchObject({
+      outcome: refreshed,
+    });
+    await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+  });
+
+  it.each<[string, Partial<Ticket>, object]>([
+    ['a payload that is not accepted', { accept: () => undefined }, refreshed],
+    ['a refusal that is none of ours', {}, { kind: 'terminal', reason: 'everybody_out' }],
+    ['an outage, which nobody shares', {}, away],
+    ['new tokens without their seal', {}, { ...refreshed, sealed: undefined }],
+    ['nothing that is an outcome', {}, {}],
+  ])('does not believe a record with %s', async (_, changes, outcome) => {
+    const [, other] = processes();
+    const ticket = newTicket(changes);
+    const record = sealRecord(ticket, { outcome: outcome as Outcome, organizationId: '', source: 'leader' });
+    await redis.command('SET', doneOf(ticket), record, 'PX', '60000');
+    expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+  });
+
+  describe('graceSeconds', () => {
+    const claimedBy = async (ticket: Ticket) => (await valueOf(doneOf(ticket)))?.startsWith('claimed ') === true;
+
+    /** A refresh whose successor a browser presents to a process that took no part in it. */
+    async function claimElsewhere(ticket: Ticket, successorKey: string) {
+      const [one, other] = processes();
+      const third = processOf(redisFleet({ client: clients.nodeRedis }));
+      await one.refresh(ticket, leads({ ...refreshed, successorKey }));
+      await eventually(async () => (await valueOf(`sealed-session:{${successorKey}}:before`)) === ticket.key);
+      third.releasePredecessor(successorKey, ticket.graceMs);
+      await eventually(() => claimedBy(ticket));
+      return { one, other, third };
+    }
+
+    it('holds in every process once the successor has come to any of them', async () => {
+      const ticket = newTicket({ graceMs: 60_000 });
+      const { one, other, third } = await claimElsewhere(ticket, randomUUID());
+      for (const each of [one, other, third]) {
+        expect(await each.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'refreshed' } });
+      }
+      // Redis goes by its own clock: the record was claimed 61 seconds ago.
+      await redis.command('PEXPIRE', doneOf(ticket), String(15 * 60_000 - 61_000));
+      clock.advance(61);
+      const presented = leads(dead);
+      expect(await other.refresh(ticket, presented)).toMatchObject({ outcome: dead, source: 'leader' });
+      expect(presented).toHaveBeenCalledTimes(1);
+      expect(other.claimedAtMs(ticket.key)).toBeLessThanOrEqual(Date.now() - 60_000);
+      for (const each of [one, third]) {
+        expect(await each.refresh({ ...ticket, organizationId: 'org' }, leads(dead))).toMatchObject({ outcome: dead });
+      }
+    });
+
+    it('of nothing ends at once', async () => {
+      const ticket = newTicket({ graceMs: 0 });
+      const { one, other } = await claimElsewhere(ticket, randomUUID());
+      for (const each of [one, other]) {
+        const presented = leads(away);
+        await each.refresh(ticket, presented);
+        expect(presented).toHaveBeenCalledTimes(1);
+      }
+    });
+
+    it('leaves the successor to a browser that has not come with it yet', async () => {
+      const [one, other] = processes();
+      const ticket = newTicket({ graceMs: 1_000 });
+      await one.refresh(ticket, leads(refreshed));
+      clock.advance(10 * 60);
+      for (const each of [one, other]) {
+        expect(await each.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'fleet' });
+      }
+    });
+  });
+
+  it('takes over a lease that one process has held for longer than a refresh may run', async () => {
+    const [one] = processes({ leaseMs: 100 });
+    const ticket = newTicket({ timeoutMs: 300 });
+    await redis.command('SET', leaseOf(ticket), 'a process that hangs');
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
+    clock.advance(1);
+    expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
+  });
+
+  it('leaves a lease alone that has passed from one process to another meanwhile', async () => {
+    const [one] = processes({ leaseMs: 100 });
+    const ticket = newTicket({ timeoutMs: 300 });
+    await redis.command('SET', leaseOf(ticket), 'a process');
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
+    clock.advance(1);
+    await redis.command('SET', leaseOf(ticket), 'another process');
+    expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
+    expect(await valueOf(leaseOf(ticket))).toBe('another process');
+  });
+
+  it('stops prolonging its own lease at that age', async () => {
+    const [one] = processes({ leaseMs: 150 });
+    const ticket = newTicket({ timeoutMs: 5_000 });
+    const { lead, finish } = heldLead(refreshed);
+    const leading = one.refresh(ticket, lead);
+    await eventually(async () => (await valueOf(leaseOf(ticket))) !== undefined);
+    clock.advance(6);
+    await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
+    finish();
+    await leading;
+  });
+
+  it('remembers an ending for as long as it says, and believes no value for ever', async () => {
+    const [one, other] = processes();
+    const day = 24 * 60 * 60_000;
+    const [long, forged, odd] = [randomUUID(), randomUUID(), randomUUID()];
+    await one.end(ending(long, { untilMs: Date.now() + 2 * day }));
+    await redis.command('SET', `sealed-session:{${forged}}:ended`, '1 9999999999999999');
+    await redis.command('SET', `sealed-session:{${odd}}:ended`, '1');
+    await other.learn(named(long, forged, odd));
+    expect([long, forged, odd].map((name) => isEnded(other, name))).toEqual([true, true, true]);
+    clock.advance(47 * 60 * 60);
+    expect([long, forged, odd].map((name) => isEnded(other, name))).toEqual([true, true, false]);
+    clock.advance(401 * 24 * 60 * 60);
+    expect([long, forged].map((name) => isEnded(other, name))).toEqual([false, false]);
+  });
+
   it('learns of a sign-out in another process', async () => {
     const [one, other] = processes();
     const [name, unknown] = [randomUUID(), randomUUID()];
-    await one.end([name]);
-    expect([one.hasEnded([name]), other.hasEnded([name])]).toEqual([true, false]);
-    await other.learn([unknown]);
-    expect(other.hasEnded([unknown])).toBe(false);
-    await other.learn([unknown, name]);
-    expect(other.hasEnded([name])).toBe(true);
+    await one.end(ending(name));
+    expect([isEnded(one, name), isEnded(other, name)]).toEqual([true, false]);
+    await other.learn(named(unknown));
+    expect(isEnded(other, unknown)).toBe(false);
+    await other.learn(named(unknown, name));
+    expect(isEnded(other, name)).toBe(true);
     const { ttlMs } = (await redis.entries()).find(({ key }) => key === `sealed-session:{${name}}:ended`)!;
     expect(ttlMs).toBeGreaterThan(0);
     expect(ttlMs).toBeLessThanOrEqual(60 * 60_000);
@@ -337,10 +483,10 @@ describeWithPart('redis', 'redisFleet', () => {
     const one = processOf(redisFleet({ client }));
     const [known, unknown] = [randomUUID(), randomUUID()];
     expect(one.isEmpty()).toBe(true);
-    await one.end([known]);
+    await one.end(ending(known));
     expect(one.isEmpty()).toBe(false);
     sent.length = 0;
-    await one.learn([known, unknown, unknown]);
+    await one.learn(named(known, unknown, unknown));
     expect(sent).toEqual([['GET', `sealed-session:{${unknown}}:ended`]]);
   });
 
@@ -418,11 +564,10 @@ describeWithPart('redis', 'redisFleet', () => {
   it.each<[string, RedisClient]>([
     ['ioredis', { call: () => Promise.resolve('OK') }],
     ['node-redis', { sendCommand: () => Promise.resolve('OK') }],
-  ])('needs only one method of %s, and remembers 10,000 endings', async (_, client) => {
+  ])('needs only one method of %s, and remembers 100,000 endings', async (_, client) => {
     const one = processOf(redisFleet({ client }));
-    const keys = Array.from({ length: 10_001 }, (_each, index) => String(index));
-    await one.end(keys);
-    expect(['0', '1', '10000'].map((key) => one.hasEnded([key]))).toEqual([false, true, true]);
+    for (let index = 0; index <= 100_000; index += 1) void one.end(ending(String(index)));
+    expect(['0', '1', '100000'].map((key) => isEnded(one, key))).toEqual([false, true, true]);
   });
 
   it('does not take a blocked event loop for an outage', async () => {
@@ -435,7 +580,7 @@ describeWithPart('redis', 'redisFleet', () => {
     };
     const third = processOf(redisFleet({ client: sendsLater }), (reachable) => changes.push(reachable));
     for (const each of [...processes(), third]) {
-      const learning = each.learn([randomUUID()]);
+      const learning = each.learn(named(randomUUID()));
       const until = performance.now() + 300;
       while (performance.now() < until);
       await learning;
@@ -459,9 +604,9 @@ describeWithPart('redis', 'redisFleet', () => {
 
       // The middleware's order: endings, the refresh, endings again.
       const visit = async () => {
-        await one.learn([randomUUID()]);
+        await one.learn(named(randomUUID()));
         const coordinated = await one.refresh(newTicket(), leads(refreshed));
-        await one.learn([randomUUID()]);
+        await one.learn(named(randomUUID()));
         return coordinated;
       };
       expect(await visit()).toMatchObject({ outcome: refreshed, source: 'leader' });
@@ -537,10 +682,34 @@ describeWithPart('redis', 'redisFleet', () => {
       const [one] = processes();
       redis.pause();
       const [name, other] = [randomUUID(), randomUUID()];
-      await one.end([name]);
+      await one.end(ending(name));
       clock.advance(1);
-      await one.learn([other]);
-      expect([one.hasEnded([name]), one.hasEnded([other])]).toEqual([true, false]);
+      await one.learn(named(other));
+      expect([isEnded(one, name), isEnded(one, other)]).toEqual([true, false]);
+    });
+
+    it('tells the fleet of a sign-out once Redis is back, whatever else happened meanwhile', async () => {
+      const [one, other] = processes();
+      const [name, later] = [randomUUID(), randomUUID()];
+      redis.pause();
+      await one.end(ending(name));
+      await one.end(ending(later, { isReplaced: true }));
+      redis.resume();
+      clock.advance(2);
+      await eventually(async () => (await valueOf(`sealed-session:{${later}}:ended`)) !== undefined);
+      await eventually(async () => (await valueOf(`sealed-session:{${name}}:ended`)) !== undefined);
+      await other.learn(named(name, later));
+      expect([name, later].map((each) => isEnded(other, each))).toEqual([true, true]);
+      expect([name, later].map((each) => other.endingOf(named(each)[0]!)?.isReplaced)).toEqual([false, true]);
+    });
+
+    it('serves what it has refreshed before, also after graceSeconds, rather than present the token again', async () => {
+      const [one] = processes();
+      const ticket = newTicket({ graceMs: 1_000 });
+      await one.refresh(ticket, leads(refreshed));
+      redis.pause();
+      clock.advance(10 * 60);
+      expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: refreshed, source: 'remembered' });
     });
   });
 });

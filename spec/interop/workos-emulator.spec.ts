@@ -75,6 +75,7 @@ describe('with WorkOS’s emulator', () => {
   let signedIn: Awaited<ReturnType<Browser['follow']>>;
   let organizationIds: string[];
   const refreshes: SessionEvents['refreshed'][] = [];
+  const failures: SessionEvents['signInFailed'][] = [];
 
   const api = async (path: string, body?: object) => {
     const response = await fetch(`${emulator.url}${path}`, {
@@ -125,6 +126,9 @@ describe('with WorkOS’s emulator', () => {
     app = await serve(
       optionsFor(emulator, {
         events: {
+          signInFailed: (event) => {
+            failures.push(event);
+          },
           refreshed: (event) => {
             refreshes.push(event);
           },
@@ -138,6 +142,7 @@ describe('with WorkOS’s emulator', () => {
     expect((await browser.get('/account')).status).toBe(401);
     signedIn = await browser.follow('/login?returnTo=/account');
     refreshes.length = 0;
+    failures.length = 0;
   });
 
   const sealed = () => browser.jar.get('wos-session')!;
@@ -264,7 +269,7 @@ describe('with WorkOS’s emulator', () => {
     expect(await userSessions(user.id)).toContain(sessionId);
     const left = browser.clone();
 
-    const page = await browser.follow('/logout', { headers: { 'sec-fetch-site': 'same-origin' } });
+    const page = await browser.follow('/logout', { method: 'POST', headers: { 'sec-fetch-site': 'same-origin' } });
 
     const logout = new URL(page.hops[1]!);
     expect(logout.origin + logout.pathname).toBe(`${emulator.url}/user_management/sessions/logout`);
@@ -321,13 +326,14 @@ describe('with WorkOS’s emulator', () => {
       expect((await refreshGrant(answer.refresh_token)).status).toBe(200);
     });
 
-    it('in the error for a spent authorization code: "invalid_code", which answers 503', async () => {
+    it('in the error for a spent authorization code: "invalid_code", so the failure is not "code_spent"', async () => {
       const authorize = (await browser.get('/login')).headers.get('location')!;
       const callback = (await browser.fetch(authorize)).headers.get('location')!;
       const cookies = browser.jar.header(app.url)!;
       expect((await browser.get(callback)).status).toBe(303);
       const again = await browser.get(callback, { headers: { cookie: cookies } });
-      expect(again.status).toBe(503);
+      expect(again.status).toBe(400);
+      expect(failures).toEqual([{ failure: 'exchange_refused', providerError: undefined, restarted: false }]);
     });
 
     it('in its token endpoint: it asks for no API key', async () => {

@@ -12,7 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ['with-session.ts', 'require-session.ts', 'session-manager.ts'],
   ['routes/'],
   ['request/', 'loaded-session.ts'],
-  ['lifecycle.ts'],
+  ['lifecycle.ts', 'ending.ts', 'replay.ts'],
   ['rules/'],
   ['testing/'],
   ['options/'],
@@ -38,6 +38,7 @@ const exportsOnly = ['index.ts', 'redis.ts', 'testing.ts', 'augment.ts'];
 const strangers: readonly { from: string; to: readonly string[] }[] = [
   { from: 'http/', to: ['session/', 'seal/', 'token/'] },
   { from: 'lifecycle.ts', to: ['http/'] },
+  { from: 'ending.ts', to: ['http/'] },
 ];
 
 /** The only places that know requests and responses. */

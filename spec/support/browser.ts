@@ -18,6 +18,8 @@ export interface Browser {
   /** A request to `path`, or to a whole URL, with the cookies that belong to it. Redirects are not followed. */
   fetch: (path: string, init?: RequestInit) => Promise<Page>;
   get: (path: string, init?: RequestInit) => Promise<Page>;
+  /** A form that is sent. A page that is opened, `fetch` cannot imitate: it says itself that it is no navigation. */
+  post: (path: string, init?: RequestInit) => Promise<Page>;
   /** As `get`, but goes where redirects lead, to other hosts too; `hops` are the URLs on the way, the last one's own left out. */
   follow: (path: string, init?: RequestInit) => Promise<Page & { hops: string[] }>;
   /** Another tab: the same cookies. */
@@ -62,6 +64,7 @@ function browse(baseUrl: string, jar: CookieJar): Browser {
     jar,
     fetch: request,
     get: (path, init) => request(path, { ...init, method: 'GET' }),
+    post: (path, init) => request(path, { ...init, method: 'POST' }),
     follow,
     tab: () => browse(baseUrl, jar),
     clone: () => browse(baseUrl, jar.copy()),

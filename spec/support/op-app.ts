@@ -1,13 +1,19 @@
 import { afterAll } from '@jest/globals';
 import {
+  compactSealer,
   getSession,
+  ironSealer,
   oidc,
   type OidcOptions,
+  rubySealer,
   type SessionEvents,
   type SessionOptions,
   withSession,
 } from 'express-sealed-session';
 
+import { readPasswords } from '../../lib/seal/passwords.js';
+import { open as openSeal } from '../../lib/seal/sealer.js';
+import { bindingOf } from '../../lib/session/binding.js';
 import { frameworks, type Listening } from './apps.js';
 import { type Browser, createBrowser, type Page } from './browser.js';
 import { type OpOptions, type OpServer, startOpServer } from './op-server.js';
@@ -35,6 +41,8 @@ export interface OpApp {
   readonly signIn: (browser?: Browser) => Promise<Page>;
   /** Goes where a redirect points; the app's public origin is where it is served here. */
   readonly visit: (url: string, browser?: Browser) => Promise<Page>;
+  /** What the browser's cookie holds. */
+  readonly payload: () => unknown;
   /** What was told, as `problem cause` of the misconfigurations. */
   readonly problems: () => string[];
 }
@@ -67,6 +75,13 @@ export async function serveOp(
   });
   open.push(app);
   const browser = createBrowser(app.url);
+  const payload = () => {
+    const sealed = decodeURIComponent(browser.jar.get('__Host-session') ?? '');
+    const sealers = [compactSealer(), ironSealer(), rubySealer()];
+    const opened = openSeal(sealed, sealers, readPasswords(password), Date.now(), bindingOf(provider.id, 'session'));
+    if (!opened.ok) throw new Error(`the cookie does not open: ${opened.problem}`);
+    return opened.value;
+  };
   const visit: OpApp['visit'] = async (url, by = browser) => {
     let page = await by.fetch(url.replace(origin, app.url));
     for (let hop = 0; hop < 10 && page.headers.has('location'); hop += 1) {
@@ -81,6 +96,7 @@ export async function serveOp(
     browser,
     told,
     visit,
+    payload,
     signIn: (by) => visit(`${app.url}/login`, by),
     problems: () => told.misconfigured.map(({ problem, cause }) => `${problem} ${cause ?? ''}`.trim()),
   };

@@ -95,6 +95,7 @@ export async function startOpServer({
 }: OpOptions = {}) {
   const wire: Wire = { ...given };
   const requests: OpRequest[] = [];
+  const issued: string[] = [];
   const codes = new Map<string, URLSearchParams>();
   const refreshTokens = new Map<string, URLSearchParams>();
   const pushed = new Map<string, URLSearchParams>();
@@ -252,12 +253,14 @@ export async function startOpServer({
     if (!isRefresh) codes.delete(presented);
     const tokenOf = await accessTokenOf();
     const idToken = await idTokenOf(parameters, isRefresh, tokenOf);
+    const next = refreshTokenOf(parameters, isRefresh, presented);
+    issued.push(...[tokenOf, idToken, next.refresh_token].filter((each) => typeof each === 'string'));
     json(200, {
       access_token: tokenOf,
       token_type: 'Bearer',
       expires_in: 300,
       ...(idToken !== undefined && { id_token: idToken }),
-      ...refreshTokenOf(parameters, isRefresh, presented),
+      ...next,
       ...wire.answer,
     });
   }
@@ -313,6 +316,8 @@ export async function startOpServer({
     clientSecret,
     wire,
     requests,
+    /** All tokens that it gave out. */
+    issued,
     sign,
     to: (path: string) => requests.filter((request) => request.path === path),
     /** All refresh tokens are dead from now on. */

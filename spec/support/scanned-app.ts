@@ -112,9 +112,10 @@ export function useScanned() {
   /** Every event, each scanned. */
   function allEvents(): EventCallbacks {
     const callbacks = kinds.events.map((name) => {
-      const callback = (event: { problem?: Misconfiguration; detail?: string }) => {
+      const callback = (event: { problem?: Misconfiguration; failure?: SignInFailure; detail?: string }) => {
         met.events.add(name as keyof SessionEvents);
         if (event.problem !== undefined) met.problems.add(event.problem);
+        if (event.failure !== undefined) met.failures.add(event.failure);
         if (kinds.sealProblems.includes(event.detail ?? '')) met.sealProblems.add(event.detail as SealProblem);
         scanner.watch(`the event ${name}`, event);
       };

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { jest } from '@jest/globals';
 
 import type { Outcome, Ticket } from '../../lib/refresh/coordinator.js';
+import type { SessionPayload } from '../../lib/session/payload.js';
 
 /** A ticket for a refresh token that no other ticket has. */
 export const newTicket = (changes: Partial<Ticket> = {}): Ticket => ({
@@ -10,13 +11,15 @@ export const newTicket = (changes: Partial<Ticket> = {}): Ticket => ({
   organizationId: '',
   accessToken: 'the old one',
   secret: randomBytes(32),
+  passwords: ['a password of these specs, long enough'],
+  accept: (value) => value as SessionPayload,
   graceMs: 60_000,
   timeoutMs: 5_000,
   wait: true,
   ...changes,
 });
 
-export const refreshed: Outcome = {
+export const refreshed: Outcome & { kind: 'refreshed' } = {
   kind: 'refreshed',
   payload: { accessToken: 'the new one', refreshToken: 'the next one' },
   sealed: 'sealed',

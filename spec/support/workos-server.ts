@@ -89,6 +89,7 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
   const keys = createEndpoint(() => ({ status: 200, body: signer.jwks() }));
   const authorize = createEndpoint(signIn);
   const logout = createEndpoint(signOut);
+  const revoke = createEndpoint(revokeSession);
 
   const { url, close } = await listen((req, res) => {
     const { pathname } = new URL(req.url ?? '/', url);
@@ -97,6 +98,7 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
       [`GET /sso/jwks/${server.clientId}`]: keys,
       'GET /user_management/authorize': authorize,
       'GET /user_management/sessions/logout': logout,
+      'POST /user_management/sessions/revoke': revoke,
     };
     const endpoint = routes[`${req.method ?? ''} ${pathname}`] ?? createEndpoint(() => answers.notFound);
     // A client that leaves while it is still sending is no fault of the server.
@@ -122,6 +124,7 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
     keys,
     authorize,
     logout,
+    revoke,
     tokenRequests: token.requests,
     keyRequests: keys.requests,
     /** How many refresh grants were received, answered or not. */
@@ -281,6 +284,14 @@ export async function startWorkosServer(options: Partial<WorkosSettings> = {}) {
       back.searchParams.set('code', code);
     }
     return { status: 302, headers: { Location: back.href } };
+  }
+
+  function revokeSession({ headers, body }: RecordedRequest): Answer {
+    if (headers.authorization !== `Bearer ${server.apiKey}`) return answers.unauthorized;
+    const session = sessions.get(body.session_id ?? '');
+    if (!session?.alive) return answers.notFound;
+    session.alive = false;
+    return { status: 200, body: { object: 'session', id: session.id, status: 'revoked' } };
   }
 
   function signOut(request: RecordedRequest): Answer {

@@ -18,6 +18,8 @@ const settings: CarrierSettings = {
   header: undefined,
   cacheControl: 'written',
   onSharedCache: () => undefined,
+  clearSiteData: [],
+  onClearedByApp: () => undefined,
 };
 
 /** Puts a cookie on the response, in a slot of its own unless one is named. */

@@ -178,14 +178,17 @@ describe('the provider', () => {
 
   it.each([
     ['invalid_grant', { error: 'invalid_grant', error_description: 'Session not active' }],
+    ['invalid_grant', { error: 'token_inactive' }],
+    ['interaction_required', { error: 'login_required' }],
+    ['interaction_required', { error: 'access_denied', error_description: 'The user is blocked.' }],
     [undefined, {}],
     [undefined, { error: 'invalid_client' }],
     [undefined, { error: 'invalid_request', error_description: 'invalid_grant' }],
     [undefined, { error: 'unauthorized_client' }],
     [undefined, { error: 'invalid_scope' }],
-    [undefined, { error: 'login_required' }],
     [undefined, { error: 'sso_required' }],
     [undefined, { code: 'invalid_grant' }],
+    [undefined, { code: 'login_required' }],
     [undefined, { error: ['invalid_grant'] }],
   ])('finds the terminal reason %s in %j', (reason, answer) => {
     expect(oidc(options).terminalReason(answer)).toBe(reason);

@@ -22,6 +22,8 @@ beforeEach(async () => {
   settings = {
     provider: workosOptions(server).provider,
     coordinator,
+    binding: 'these sessions',
+    passwords: ['a password'],
     graceMs: 60_000,
     timeoutMs: 5_000,
     waitMs: 5_000,

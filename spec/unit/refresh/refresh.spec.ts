@@ -27,6 +27,8 @@ function settings(changes: Partial<RefreshSettings> = {}): RefreshSettings {
   return {
     provider,
     coordinator: inProcessCoordinator({ maxEntries: 100 }),
+    binding: 'these sessions',
+    passwords: ['a password'],
     graceMs: 60_000,
     timeoutMs: 5_000,
     waitMs: 5_000,
@@ -71,6 +73,8 @@ describe('the ticket', () => {
       {
         key: tokenKey(provider, 'one'),
         secret: tokenSecret(provider, 'one'),
+        passwords: ['a password'],
+        accept: expect.any(Function),
         organizationId: '',
         accessToken: 'the old one',
         graceMs: 60_000,
@@ -147,7 +151,12 @@ describe('the outcome', () => {
       payload: { accessToken: 'the newest one', organizationId: 'org_02', data: { cart: 2 } },
       sealed: 'sealed: the newest one {"cart":2}',
     });
-    const next = { key: tokenKey(provider, 'two'), secret: tokenSecret(provider, 'two'), accessToken: 'the new one' };
+    const next = {
+      key: tokenKey(provider, 'two'),
+      secret: tokenSecret(provider, 'two'),
+      accessToken: 'the new one',
+      accept: expect.any(Function),
+    };
     expect(tickets[1]).toEqual({ ...tickets[0], ...next });
   });
 

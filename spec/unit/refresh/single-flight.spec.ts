@@ -172,13 +172,13 @@ describe('the outcome of a refresh', () => {
   it('is forgotten after the grace time once its successor was presented', async () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
-    coordinator.releasePredecessor('of another one');
+    coordinator.releasePredecessor('of another one', 60_000);
     clock.advance(2 * minute);
     expect(await asks(ticket)).toBe(false);
-    coordinator.releasePredecessor('of the next one');
+    coordinator.releasePredecessor('of the next one', 60_000);
     clock.advance(59);
     // Only the first time counts.
-    coordinator.releasePredecessor('of the next one');
+    coordinator.releasePredecessor('of the next one', 60_000);
     expect(await asks(ticket)).toBe(false);
     clock.advance(2);
     expect(await asks(ticket)).toBe(true);
@@ -188,7 +188,7 @@ describe('the outcome of a refresh', () => {
     const ticket = newTicket();
     await coordinator.refresh(ticket, leads(refreshed));
     clock.advance(15 * minute - 1);
-    coordinator.releasePredecessor('of the next one');
+    coordinator.releasePredecessor('of the next one', 60_000);
     clock.advance(2);
     expect(await asks(ticket)).toBe(true);
   });
@@ -199,7 +199,7 @@ describe('the outcome of a refresh', () => {
     clock.advance(15 * minute + 1);
     expect(await asks(ticket)).toBe(true);
     expect(() => {
-      coordinator.releasePredecessor('of the next one');
+      coordinator.releasePredecessor('of the next one', 60_000);
     }).not.toThrow();
     expect(await asks(ticket)).toBe(true);
   });

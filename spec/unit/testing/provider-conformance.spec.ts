@@ -79,7 +79,7 @@ const begin = 'sends the browser to a safe URL with the state and the PKCE chall
 const rules = 'checks an access token by complete rules, or says that it is opaque';
 const ends = 'ends a session for errors about this session only';
 const out = 'signs the browser out at a safe URL';
-const revokes = 'revokes the refresh token in the body';
+const revokes = 'revokes the refresh token in the body, or the session';
 const whole = 'reads the tokens of a whole answer to a refresh';
 const half = 'reads half an answer to a refresh as undefined';
 const halfSignIn = 'makes no session of half an answer to the code exchange';
@@ -282,6 +282,11 @@ const broken: [string, object, string[]][] = [
     [out],
   ],
   ['no refresh token to revoke', { revocationRequest: () => form({}) }, [revokes]],
+  [
+    'no session to revoke, where it revokes sessions',
+    { revokesSession: true, revocationRequest: ({ refreshToken }: { refreshToken: string }) => form({ refreshToken }) },
+    [revokes],
+  ],
   [
     'a refresh token to revoke in the URL',
     {
