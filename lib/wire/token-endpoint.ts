@@ -1,3 +1,5 @@
+import type { Got } from 'got';
+
 import { parseObject } from '../json.js';
 import type { RetryableReason } from '../session/reasons.js';
 import { type Agents, agentsFor } from './agents.js';
@@ -51,7 +53,14 @@ const retryableStatuses = [408, 500, 502, 503, 504];
  * @throws when the module cannot be loaded: the installation is broken
  */
 export async function preload(): Promise<void> {
-  await import('got');
+  await loadClient();
+}
+
+let client: Promise<{ readonly got: Got }> | undefined;
+
+function loadClient(): Promise<{ readonly got: Got }> {
+  client ??= import('got');
+  return client;
 }
 
 /**
@@ -63,7 +72,7 @@ export async function send(request: TokenRequest, { timeoutMs, mayRepeat }: Send
   const deadline = AbortSignal.timeout(timeoutMs);
   const deadlineMs = performance.now() + timeoutMs;
   // Outside the `try`: a module that is missing must not be reported as a fault of the provider's set-up.
-  const { got } = await import('got');
+  const { got } = await loadClient();
   try {
     const sending = got.post(request.url, {
       headers: mayRepeat ? request.headers : { ...request.headers, connection: 'close' },
