@@ -83,6 +83,11 @@ export const textOrList: Check = (value) =>
     ? undefined
     : `must be a string, or a list of at least one string; ${kind(value)} was given.`;
 
+export const textRecord: Check = (value) =>
+  isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
+    ? undefined
+    : 'must be an object of strings.';
+
 export const bool: Check = (value) =>
   typeof value === 'boolean' ? undefined : `must be true or false; ${kind(value)} was given.`;
 
@@ -110,7 +115,8 @@ export const amount =
       ? undefined
       : `must be a number of ${unit} from ${least} to ${most}; ${typeof value === 'number' ? value : kind(value)} was given.`;
 
-const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i;
+// RFC 6761 section 6.3: every name below `localhost` is this machine too.
+const loopback = /^(([a-z\d-]+\.)*localhost|127(\.\d{1,3}){3}|\[::1\])$/i;
 
 /** Hosts that no other machine answers for: the only ones for which plain http is safe. */
 export function isLoopback(hostname: string): boolean {

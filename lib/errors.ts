@@ -103,8 +103,12 @@ export class SessionUnavailableError extends SessionError {
 
 /** Why a sign-in did not end in a session. */
 export type SignInFailure =
-  /** This browser has begun no such sign-in, or too long ago. */
+  /** This browser has begun no such sign-in. */
   | 'flow_missing'
+  /** This browser has begun it too long ago. */
+  | 'flow_expired'
+  /** The sign-in of this browser is another one, or was begun for another provider or address. */
+  | 'state_mismatch'
   /** The provider sent an error in place of a code. */
   | 'provider_error'
   /** The code was used before: the back button, or a reload. */
@@ -114,38 +118,59 @@ export type SignInFailure =
   /** The provider's answer does not belong to this sign-in, or is not whole. */
   | 'check_failed'
   /** The provider could not be asked. The visitor is answered 503. */
-  | 'provider_unavailable';
+  | 'provider_unavailable'
+  /** The provider signed in to another organization than the one that was asked for. */
+  | 'other_organization'
+  /** The visitor has not given proof of who they are as recently as was asked for. */
+  | 'not_recent'
+  /** The app's own `onSignIn` has thrown. */
+  | 'hook_failed';
 
 const signInMessages = {
   flow_missing: 'This sign-in was not begun in this browser, or too long ago.',
+  flow_expired: 'This sign-in was begun too long ago.',
+  state_mismatch: 'This sign-in belongs to another one.',
   provider_error: 'The provider did not sign you in.',
   code_spent: 'This sign-in was already used. Begin again.',
-  exchange_refused: 'The provider did not accept this sign-in.',
+  exchange_refused: 'The provider did not finish this sign-in.',
   provider_unavailable: 'The provider cannot be asked right now.',
   check_failed: 'The answer of the provider does not belong to this sign-in.',
+  other_organization: 'The provider signed you in to another organization.',
+  not_recent: 'The provider did not ask you to sign in anew.',
+  hook_failed: 'The app did not accept this sign-in.',
 } satisfies Record<SignInFailure, string>;
 
-/** What is known of a sign-in that failed. */
-export interface SignInEvidence {
+/** What is known of a sign-in that failed, and what an app needs to offer another attempt. */
+export interface SignInErrorDetails {
+  readonly status?: number | undefined;
   readonly providerError?: string | undefined;
   readonly check?: SignInCheck | undefined;
+  readonly returnTo?: string | undefined;
+  readonly signInPath?: string | undefined;
 }
 
-/** 400: a sign-in that did not end in a session. `failure` says why. */
+/** 400: a sign-in that did not end in a session. `failure` says why. 503 where the provider says to try again. */
 export class SessionSignInError extends SessionError {
   override readonly name = 'SessionSignInError';
   readonly code = 'ERR_SESSION_SIGN_IN_FAILED';
   readonly failure: SignInFailure;
-  /** The registered error code of the provider, where it gave one. */
+  /** The provider's error, where it sent one: a registered code, or `other`. Never its text. */
   readonly providerError: string | undefined;
   /** The check that failed. */
   readonly check: SignInCheck | undefined;
+  /** Where the visitor was going: a path of the app. */
+  readonly returnTo: string;
+  /** Where another attempt begins: a path of the app, which takes `?returnTo=`. */
+  readonly signInPath: string;
 
-  constructor(failure: SignInFailure, { providerError, check }: SignInEvidence = {}) {
-    super(400, signInMessages[failure]);
+  constructor(failure: SignInFailure, details: SignInErrorDetails = {}) {
+    const { status = 400, providerError, check, returnTo = '/', signInPath = '/' } = details;
+    super(status, signInMessages[failure], status === 503 ? { 'Retry-After': String(defaultRetryAfterSeconds) } : {});
     this.failure = failure;
     this.providerError = providerError;
     this.check = check;
+    this.returnTo = returnTo;
+    this.signInPath = signInPath;
   }
 }
 
@@ -156,7 +181,9 @@ export class SessionUseError extends SessionError {
     | 'ERR_SESSION_HEADERS_SENT'
     | 'ERR_SESSION_COOKIE_TOO_LARGE'
     | 'ERR_SESSION_TOKENS_INVALID'
-    | 'ERR_SESSION_SIGN_OUT_REFUSED';
+    | 'ERR_SESSION_SIGN_OUT_REFUSED'
+    | 'ERR_SESSION_UNKNOWN_HOST'
+    | 'ERR_SESSION_CROSS_ORIGIN';
 
   constructor(code: SessionUseError['code'], message: string, status = 500) {
     super(status, message);

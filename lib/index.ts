@@ -1,18 +1,15 @@
 export { type Sessions, withSession } from './with-session.js';
 export { getSession, requireSession } from './require-session.js';
 export { createSessionManager } from './session-manager.js';
-export type {
-  Authenticated,
-  AuthenticateResult,
-  LoadedSession,
-  RefreshSessionResult,
-  SessionManager,
-} from './loaded-session.js';
+export type { AuthenticateResult, LoadedSession, RefreshSessionResult, SessionManager } from './loaded-session.js';
 export type { Middleware, Next } from './http/middleware.js';
+export type { ErrorHandlerOptions, ErrorMiddleware } from './routes/error-page.js';
+export type { SessionAnswer } from './routes/session.js';
 export type { RefreshResult, Session, SessionActions, SignedInSession, SignedOutSession } from './request/session.js';
 export type {
   CacheOptions,
   CookieOptions,
+  ErrorPageWords,
   GuardOptions,
   LifetimeOptions,
   OneOf,
@@ -21,7 +18,10 @@ export type {
   RouteOptions,
   Rule,
   SessionOptions,
+  SignInHook,
+  SignInHookResult,
   SignInOptions,
+  SignInTokens,
   SignOutOptions,
   Wanted,
   WhenUnavailable,
@@ -35,6 +35,7 @@ export type { SignInCheck } from './session/sign-in-check.js';
 export type { AccessTokenOptions, OidcOptions } from './provider/oidc-options.js';
 export {
   type AccessTokenRules,
+  type BeginSignIn,
   pkceChallenge,
   type Provider,
   type ReadSettings,
@@ -71,7 +72,8 @@ export type {
   TokenSet,
   User,
 } from './session/payload.js';
-export type { SessionClaims, SessionProfile } from './session/profile.js';
+export type { Authenticated, SessionClaims, SessionProfile } from './session/profile.js';
+export type { Json } from './json.js';
 export {
   type AnySessionError,
   type ConfigProblem,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import { createEndings, userIdOf } from './ending.js';
 import { SessionUseError } from './errors.js';
-import { deepFreeze } from './json.js';
+import { deepFreeze, nonEmptyString } from './json.js';
 import type { LifeSettings } from './options/config.js';
 import type { Refreshed } from './refresh/coordinator.js';
 import type { Unavailable } from './refresh/outcome.js';
@@ -385,10 +385,19 @@ export function createLifecycle(settings: LifeSettings) {
     return endings.end([previous], { except: next, revoke: isSameUser ? 'nothing' : 'now' });
   }
 
+  /** Ends new tokens that nobody is to use, where that can be done without the browser. Nothing waits for it. */
+  function discard({ accessToken, refreshToken }: Pick<TokenSet, 'accessToken' | 'refreshToken'>): void {
+    void endings.revokeAll([{ accessToken, refreshToken }]);
+  }
+
   /** Where the browser ends the session at the provider. Undefined where there is no such place, or it is not known now. */
-  async function logoutUrl(payload: SessionPayload | undefined, returnTo?: string): Promise<string | undefined> {
+  async function logoutUrl(
+    payload: SessionPayload | undefined,
+    request: { returnTo?: string | undefined; idToken?: string | undefined; state?: string | undefined } = {},
+  ): Promise<string | undefined> {
     try {
-      return await provider.logoutUrl?.({ sessionId: payload && idOf(payload), returnTo });
+      const sid = payload && nonEmptyString(unverifiedClaims(payload.accessToken).sid ?? payload.sid);
+      return await provider.logoutUrl?.({ sessionId: payload && idOf(payload), sid, ...request });
     } catch {
       return undefined;
     }
@@ -464,6 +473,7 @@ export function createLifecycle(settings: LifeSettings) {
     reseal,
     signOut,
     replace,
+    discard,
     /** Whether the browser can be sent somewhere to end the session at the provider. */
     hasLogoutPage: provider.logoutUrl !== undefined,
     logoutUrl,

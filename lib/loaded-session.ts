@@ -2,17 +2,9 @@ import { SessionConfigError } from './errors.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
 import { type Password, passwordCheck } from './seal/passwords.js';
 import type { SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
-import type { SessionProfile } from './session/profile.js';
+import type { Authenticated, SessionProfile } from './session/profile.js';
 import { type NotAuthenticated, notAuthenticated, type Reason } from './session/reasons.js';
 import type { TokenCheck } from './token/access-token.js';
-
-/** Somebody is signed in. */
-export interface Authenticated<U extends User = SessionUser> extends SessionProfile<U> {
-  readonly authenticated: true;
-  /** For calling APIs. */
-  readonly accessToken: string;
-  readonly expiresAt: Date;
-}
 
 /** What became of `authenticate()`. */
 export type AuthenticateResult<U extends User = SessionUser> = Authenticated<U> | NotAuthenticated;
@@ -115,6 +107,6 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
       return { ...judged(outcome.payload, check), sealedSession: outcome.sealed };
     },
 
-    logoutUrl: ({ returnTo } = {}) => life.logoutUrl(current.payload, returnTo),
+    logoutUrl: ({ returnTo } = {}) => life.logoutUrl(current.payload, { returnTo }),
   };
 }

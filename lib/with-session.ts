@@ -14,6 +14,7 @@ import { sealPlacer } from './request/put-seal.js';
 import type { Session, SignedInSession } from './request/session.js';
 import type { Mount, RequestSession } from './request/session-object.js';
 import { visitMiddleware } from './request/visit.js';
+import { type ErrorHandlerOptions, type ErrorMiddleware, errorHandler } from './routes/error-page.js';
 import { sessionRoutes } from './routes/routes.js';
 import type { SessionUser, User } from './session/payload.js';
 
@@ -63,6 +64,15 @@ export interface Sessions<U extends User = SessionUser> extends Middleware, Sess
    * const session = await sessions.authorize(req, { roles: 'admin' });
    */
   authorize(req: IncomingMessage, rule?: Rule): Promise<SignedInSession<U>>;
+  /**
+   * Answers this package's errors, to be mounted last: a plain page with a link to try again for people, problem details
+   * (RFC 9457) for everybody else. All other errors go on to the next error handler. The words are `signIn.errorPage`.
+   *
+   * @example
+   * app.use(sessions.errorHandler());
+   * app.use(sessions.errorHandler({ page: (error) => `<h1>${error.status}</h1>` }));
+   */
+  errorHandler(options?: ErrorHandlerOptions): ErrorMiddleware;
 }
 
 /**
@@ -85,13 +95,14 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
   const carrier = httpCarrier(config.carrier);
   const seals = sealPlacer(life, carrier);
   const { property, required } = config.mount;
+  const actions = sessionActions(life, carrier, seals);
   const mount: Mount = {
     property,
     providerId: config.life.provider.id,
     cookieName: config.carrier.cookie.name,
     fleet: config.mount.fleet,
-    actions: sessionActions(life, carrier, seals),
-    signInPath: undefined,
+    actions,
+    signIn: undefined,
   };
   const find = (req: IncomingMessage) => sessionOf(req, mount);
   const judgeSignedIn = judgeBy({});
@@ -112,14 +123,17 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
         life,
         mount,
         find,
+        actions,
         carrier: config.carrier,
         seals: config.life.seals,
         settings: config.routes,
         provider: config.life.provider,
+        coordinator: config.life.fleet.coordinator,
         timeoutMs: config.life.refresh.timeoutMs,
         clockToleranceSeconds: config.life.clockToleranceSeconds,
       });
     },
+    errorHandler: (options) => errorHandler(config.routes.errorPage, options),
     require: (rule, guardOptions) => {
       refuseRequest(rule, 'sessions.require', '');
       return guard(find, rule, guardOptions);

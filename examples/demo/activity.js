@@ -59,13 +59,15 @@ export function createActivity() {
   }
 
   /** Server-sent events: everything so far at once, then each change. */
-  function follow({ sessionId, user }, response) {
+  function follow({ sessionId, user, data }, response) {
     const session = sessionOf(sessionId);
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
     session.streams.add(response);
     response.on('close', () => session.streams.delete(response));
     const { counts, token, entries } = session;
-    response.write(`data: ${JSON.stringify({ user, counts, token, entries: entries.toReversed() })}\n\n`);
+    response.write(
+      `data: ${JSON.stringify({ user, greeting: data.greeting, counts, token, entries: entries.toReversed() })}\n\n`,
+    );
   }
 
   function forget(sessionId) {

@@ -36,11 +36,22 @@ export async function createApp(origin) {
   app.use('/oidc', await createProvider({ issuer, clientSecret, origin, onRefreshGrant: activity.refreshGrant }));
   app.use(express.static(publicFolder, { index: false }));
 
+  const known = new Set(); // in production: the app's own table of users
+  const greet = ({ email }) => {
+    if (known.has(email)) return 'Welcome back';
+    if (known.size > 1000) known.clear();
+    known.add(email);
+    return 'Nice to meet you';
+  };
+
   const sessions = withSession({
     provider: oidc({ issuer, clientId: 'demo', clientSecret, scope: 'openid profile email', resource: 'urn:demo:api' }),
     password: randomBytes(32).toString('base64url'), // in production: a secret that outlives the process
     baseUrl: origin, // in production https, which makes the cookie Secure
     cookie: { name: 'demo-session' }, // all ports of localhost share one cookie jar
+    routes: { signUp: true }, // /signup, beside /login, /callback and /logout
+    // After all checks and before any cookie: what the app keeps of a visitor begins here.
+    onSignIn: ({ session }) => ({ data: { greeting: greet(session.user) } }),
     clockToleranceSeconds: 0, // the provider and the app share one clock, so the countdown may be exact
     events: {
       signedIn: ({ sessionId }) => activity.note(sessionId, 'Signed in → tokens sealed in one cookie'),
@@ -65,7 +76,7 @@ export async function createApp(origin) {
   });
 
   app.use(sessions); // every request below: req.session
-  app.use(sessions.routes()); // /login, /callback, /logout
+  app.use(sessions.routes()); // /login, /signup, /callback, /logout
 
   app.use((req, res, next) => {
     const session = sessions.get(req);
@@ -85,6 +96,9 @@ export async function createApp(origin) {
   });
 
   app.get('/api/log', sessions.require(), (req, res) => activity.follow(sessions.signedIn(req), res));
+
+  // A page with "try again" for a person whose sign-in failed.
+  app.use(sessions.errorHandler());
 
   // The package's errors have a status, a stable code and, where `expose` says so, a message that may be shown.
   app.use((error, req, res, next) => {

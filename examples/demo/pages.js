@@ -16,15 +16,16 @@ const page = (title, main) => `<!doctype html>
   </body>
 </html>`;
 
-export const signInPage = () =>
+export const signInPage = ({ isSignUp }) =>
   page(
-    'Sign in',
+    isSignUp ? 'Create an account' : 'Sign in',
     `<p class="eyebrow">The demo’s identity provider</p>
-      <h1>Sign in</h1>
+      <h1>${isSignUp ? 'Create an account' : 'Sign in'}</h1>
       <form method="post" class="stack">
         <label for="name">Your name</label>
         <input id="name" name="name" placeholder="Your name" autocomplete="name" maxlength="60" required autofocus>
-        <button class="primary">Sign in</button>
+        <button class="primary">${isSignUp ? 'Create it' : 'Sign in'}</button>
+        <button name="decline" value="yes" formnovalidate>Not now</button>
       </form>
       <p class="hint">No password: any name will do. It stays in this process’s memory.</p>`,
   );

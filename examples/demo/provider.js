@@ -41,6 +41,7 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
     jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomUUID() }] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     pkce: { required: () => true },
+    extraParams: ['screen_hint'], // what oidc() sends for a sign-up where the metadata has no better way
     claims: { openid: ['sub'], profile: ['name'], email: ['email'] },
     conformIdTokenClaims: false, // name and email are in the ID token, so the app need not ask for them
     rotateRefreshToken: true,
@@ -97,11 +98,13 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
   const router = express.Router();
 
   router.get('/interaction/:uid', async (req, res) => {
-    await provider.interactionDetails(req, res); // throws when this sign-in is not the browser's own, or is over
-    res.send(signInPage());
+    // Throws when this sign-in is not the browser's own, or is over.
+    const { params } = await provider.interactionDetails(req, res);
+    res.send(signInPage({ isSignUp: params.screen_hint === 'signup' }));
   });
 
   router.post('/interaction/:uid', express.urlencoded({ extended: false }), async (req, res) => {
+    if (req.body?.decline) return provider.interactionFinished(req, res, { error: 'access_denied' });
     const name = String(req.body?.name ?? '')
       .trim()
       .slice(0, 60);

@@ -154,13 +154,14 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
   }
 
   /** Keeps what the fleet shares, for as long as it does. */
-  function keep({ key, graceMs }: Ticket, coordinated: CoordinatedOutcome | undefined): void {
+  function keep(ticket: Ticket, coordinated: CoordinatedOutcome | undefined): void {
+    const { key, graceMs } = ticket;
     if (coordinated?.outcome.kind !== 'refreshed' || coordinated.source === 'remembered') return;
     const claimedAtMs = local.claimedAtMs(key);
     kept.set(key, {
       coordinated,
       untilMs:
-        claimedAtMs === undefined ? Date.now() + sharedForMs(coordinated.outcome, graceMs) : claimedAtMs + graceMs,
+        claimedAtMs === undefined ? Date.now() + sharedForMs(coordinated.outcome, ticket) : claimedAtMs + graceMs,
     });
     // The local memory of it began just now, and the claim was before.
     if (claimedAtMs !== undefined) local.noteClaimed(key, claimedAtMs, graceMs);
@@ -244,7 +245,7 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
 
   /** Tries for a while: until the other processes have the new tokens, none of them may have the lease. */
   async function publish(ticket: Ticket, coordinated: CoordinatedOutcome): Promise<void> {
-    const lastsMs = sharedForMs(coordinated.outcome, ticket.graceMs);
+    const lastsMs = sharedForMs(coordinated.outcome, ticket);
     if (lastsMs === 0) return;
     const key = doneKey(ticket.key);
     const record = sealRecord(ticket, coordinated);

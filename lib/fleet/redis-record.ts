@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 
 import { isRecord } from '../json.js';
-import type { CoordinatedOutcome, Outcome, SharedToken } from '../refresh/coordinator.js';
+import type { CoordinatedOutcome, Outcome, Refreshed, SharedToken } from '../refresh/coordinator.js';
 import { isTerminalReason } from '../refresh/outcome.js';
 import { decrypt, encrypt, ivBytes, tagBytes } from '../seal/aes-256-gcm.js';
 
@@ -68,7 +68,14 @@ function readOutcome(found: Record<string, unknown>, accept: SharedToken['accept
     sealed,
     sealedUnder,
     successorKey: typeof successorKey === 'string' ? successorKey : undefined,
+    signIn: readSignIn(found.signIn),
   };
+}
+
+function readSignIn(found: unknown): Refreshed['signIn'] {
+  if (!isRecord(found) || typeof found.returnTo !== 'string') return undefined;
+  const { returnTo, idToken } = found;
+  return { returnTo, idToken: typeof idToken === 'string' ? idToken : undefined };
 }
 
 function keyOf({ secret }: SharedToken, password: string): Buffer {

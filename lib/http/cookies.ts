@@ -5,8 +5,10 @@ export interface CookieSettings {
   readonly path: string;
   readonly sameSite: 'lax' | 'strict' | 'none';
   readonly secure: boolean;
-  /** Seconds. */
-  readonly maxAge: number;
+  /** Seconds; undefined for a cookie that ends with the browser. */
+  readonly maxAge: number | undefined;
+  readonly partitioned: boolean;
+  readonly priority: 'low' | 'medium' | 'high' | undefined;
 }
 
 /** One `Set-Cookie` header. */
@@ -163,16 +165,23 @@ function clearPresent(
 }
 
 /** A `Set-Cookie` header. `HttpOnly` is always on: no script needs the seal. `value` is encoded already. */
-export function setCookie(value: string, { name, domain, path, sameSite, secure, maxAge }: CookieSettings): string {
+export function setCookie(value: string, settings: CookieSettings): string {
+  const { name, domain, path, sameSite, secure, maxAge, partitioned, priority } = settings;
   return [
     `${name}=${value}`,
     `Path=${path}`,
     ...(domain === undefined ? [] : [`Domain=${domain}`]),
-    `Max-Age=${maxAge}`,
+    ...(maxAge === undefined ? [] : [`Max-Age=${maxAge}`]),
     'HttpOnly',
     ...(secure ? ['Secure'] : []),
-    `SameSite=${sameSite.charAt(0).toUpperCase()}${sameSite.slice(1)}`,
+    `SameSite=${capitalized(sameSite)}`,
+    ...(partitioned ? ['Partitioned'] : []),
+    ...(priority === undefined ? [] : [`Priority=${capitalized(priority)}`]),
   ].join('; ');
+}
+
+function capitalized(word: string): string {
+  return `${word.charAt(0).toUpperCase()}${word.slice(1)}`;
 }
 
 /** A `Set-Cookie` header that removes the cookie: browsers compare name, domain and path. */

@@ -2,7 +2,7 @@ import { clearCookie, type CookieSettings, type SetCookie, trimmed } from './coo
 
 // All cookies of a request are to fit behind nginx, which takes 8 KiB. What sign-ins under way take of it has a limit:
 // another site can begin as many as it likes, and a browser that sends too much is refused everywhere, at /login too.
-const maxFlowBytes = 3_072;
+const maxFlowBytes = 4_096;
 const maxTotalBytes = 7_680;
 // Each removal is a header of the response.
 const maxRemovals = 50;
@@ -30,7 +30,7 @@ interface FlowCookie {
 }
 
 /**
- * Removals for the sign-ins for which there is no room: at most 3 kB, and less where the other cookies leave less. Those
+ * Removals for the sign-ins for which there is no room: at most 4 kB, and less where the other cookies leave less. Those
  * that were begun from another site go first, then the oldest.
  *
  * @param taken `session`: the bytes of a session that is being written. `flow`: those of a sign-in that begins now

@@ -67,7 +67,14 @@ const unsafe = /[\u0000-\u001f\u007f\\]/;
 // It travels in a cookie.
 const longestPath = 2_048;
 
-/** A path of our own to return to, or the fallback: `//host`, `/\host` and absolute URLs lead away. */
+/** How long a path from a link may be: longer ones would fill the cookies of a sign-in. */
+export const longestLinkedPath = 512;
+
+/**
+ * A path of our own to return to, or the fallback: `//host`, `/\host` and absolute URLs lead away.
+ *
+ * @param longest in bytes
+ */
 export function safeReturnPath(value: string | null | undefined, fallback: string, longest = longestPath): string {
   if (!value?.startsWith('/') || value.startsWith('//') || unsafe.test(value) || value.length > longest)
     return fallback;

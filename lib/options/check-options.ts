@@ -13,20 +13,22 @@ import {
   isLoopback,
   list,
   refuseRequest,
-  secureBaseUrl,
   text,
   textOrList,
 } from '../checks.js';
 import { type ConfigProblem, SessionConfigError } from '../errors.js';
 import type { EventCallbacks } from '../events.js';
 import { safeReturnPath } from '../http/navigation.js';
+import { basePathOf } from '../http/site.js';
 import type { Provider } from '../provider/provider.js';
 import { passwordCheck } from '../seal/passwords.js';
 import { fleetParts } from '../fleet/fleet.js';
 import { isRecord } from '../json.js';
+import { baseUrls, forwardable } from './site-checks.js';
 import type {
   CacheOptions,
   CookieOptions,
+  ErrorPageWords,
   GuardOptions,
   LifetimeOptions,
   RefreshOptions,
@@ -44,12 +46,15 @@ const path: Check = (value) =>
     ? undefined
     : 'must be a path of the app that begins with one slash, such as "/login".';
 
+const pathAlone: Check = (value) =>
+  /[?#]/.test(String(value)) ? 'must be a path alone, without a query and a fragment.' : undefined;
+
 // A request's path is compared without its query, so a path with one would never match.
 const routePath: Check = (value) => {
   if (typeof value === 'boolean') return undefined;
   const message = path(value);
   if (message !== undefined) return `${message.slice(0, -1)}; or true for the usual one, or false for none.`;
-  return /[?#]/.test(String(value)) ? 'must be a path alone, without a query and a fragment.' : undefined;
+  return pathAlone(value);
 };
 
 // Cookies and headers are named by the same rule (RFC 6265 section 4.1.1, RFC 9110 section 5.6.2).
@@ -111,7 +116,9 @@ const cookieChecks: Checks<CookieOptions> = {
   path: optional(cookiePath),
   sameSite: optional(oneOf('lax', 'strict', 'none')),
   secure: optional(bool),
-  maxAge: optional(amount('seconds', 1, Infinity)),
+  maxAge: optional((value) => (value === false ? undefined : amount('seconds', 1, Infinity)(value))),
+  partitioned: optional(bool),
+  priority: optional(oneOf('low', 'medium', 'high')),
   replaces: optional(list('{ name, domain, path }')),
 };
 
@@ -130,12 +137,27 @@ const refreshChecks: Checks<RefreshOptions> = {
 };
 
 const routeChecks: Checks<RouteOptions> = {
+  base: optional((value) => path(value) ?? pathAlone(value)),
   login: optional(routePath),
   callback: optional(routePath),
   logout: optional(routePath),
+  signUp: optional(routePath),
+  session: optional(routePath),
 };
 
-const signInChecks: Checks<SignInOptions> = { returnTo: optional(path) };
+const signInChecks: Checks<SignInOptions> = {
+  returnTo: optional(path),
+  forwardParameters: optional(forwardable),
+  silent: optional(bool),
+  errorPage: optional((value) => (value === false ? undefined : object(value))),
+};
+
+const errorPageChecks: Checks<ErrorPageWords> = {
+  lang: optional(text),
+  title: optional(text),
+  text: optional(text),
+  retry: optional(text),
+};
 
 const someOf =
   (...choices: string[]): Check =>
@@ -174,8 +196,8 @@ const eventChecks: Checks<EventCallbacks> = {
   oldPasswordUsed: optional(callable),
   misconfigured: optional(callable),
   signedIn: optional(callable),
-  signedOut: optional(callable),
   signInFailed: optional(callable),
+  signedOut: optional(callable),
   replayed: optional(callable),
 };
 
@@ -185,14 +207,11 @@ const checks: Checks<SessionOptions> = {
     return message && `must be workos({ … }), oidc({ … }) or another Provider. It ${message}`;
   },
   password: passwordCheck,
-  baseUrl: optional(
-    (value) =>
-      secureBaseUrl(value) ??
-      (new URL(String(value)).pathname === '/' ? undefined : 'must be an origin, without a path.'),
-  ),
+  baseUrl: optional(baseUrls),
   required: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
   property: optional(text),
   userFields: optional(list('field names', text)),
+  onSignIn: optional(callable),
   routes: optional(object),
   signIn: optional(object),
   signOut: optional(object),
@@ -306,7 +325,10 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
     ...given,
     required: rule?.given ?? required,
     routes: part('routes', given.routes, routeChecks),
-    signIn: part('signIn', given.signIn, signInChecks),
+    signIn: part('signIn', given.signIn, signInChecks) && {
+      ...given.signIn,
+      errorPage: part('signIn.errorPage', given.signIn?.errorPage, errorPageChecks),
+    },
     signOut: part('signOut', given.signOut, signOutChecks),
     cookie: cookie && { ...cookie, replaces },
     lifetime: part('lifetime', given.lifetime, lifetimeChecks),
@@ -317,28 +339,45 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
   if (isFine('provider', 'cookie', 'cookie.name', 'cookie.secure')) {
     problems.push(...findCookieConflicts(isFine('baseUrl') ? read : { ...read, baseUrl: undefined }));
   }
-  if (isFine('routes', 'routes.login', 'routes.callback', 'routes.logout')) problems.push(...findRouteConflicts(read));
+  if (isFine('routes', ...Object.keys(routeChecks).map((name) => `routes.${name}`)))
+    problems.push(...findRouteConflicts(read));
   if (problems.length > 0) throw new SessionConfigError(problems);
   return read;
 }
 
-/** Whether the cookie has `Secure`: as `baseUrl` is reached, unless said otherwise. */
-export function isCookieSecure({ cookie = {}, baseUrl }: SessionOptions): boolean {
-  return cookie.secure ?? (baseUrl === undefined || new URL(baseUrl).protocol === 'https:');
+/** Where browsers find the app: the first counts for what all of them share. */
+export function firstBaseUrl({ baseUrl }: Pick<SessionOptions, 'baseUrl'>): string | undefined {
+  return typeof baseUrl === 'string' ? baseUrl : baseUrl?.[0];
 }
 
-/** The cookie's name. Browsers take a name with a prefix for `Secure` cookies only, so without it the prefix goes. */
-export function cookieNameOf({ cookie = {}, baseUrl, provider }: SessionOptions): string {
-  const { cookieName: own } = provider;
-  return (
-    cookie.name ??
-    (isCookieSecure({ cookie, baseUrl, provider } as SessionOptions) ? own : own.replace(/^__(Host|Secure)-/i, ''))
-  );
+/** Whether the cookie has `Secure`: as `baseUrl` is reached, unless said otherwise. */
+export function isCookieSecure({ cookie = {}, baseUrl }: Pick<SessionOptions, 'baseUrl' | 'cookie'>): boolean {
+  const first = firstBaseUrl({ baseUrl });
+  return cookie.secure ?? (first === undefined || new URL(first).protocol === 'https:');
+}
+
+/**
+ * The cookie's name. Browsers take a name with a prefix for `Secure` cookies only, so without it the prefix goes. Two
+ * apps on one host would sign each other out under one name, so it carries the path of `baseUrl`.
+ */
+export function cookieNameOf(options: Pick<SessionOptions, 'baseUrl' | 'cookie' | 'provider'>): string {
+  const { cookie = {}, provider } = options;
+  if (cookie.name !== undefined) return cookie.name;
+  const own = isCookieSecure(options) ? provider.cookieName : provider.cookieName.replace(/^__(Host|Secure)-/i, '');
+  return [
+    own,
+    ...basePathOf(firstBaseUrl(options) ?? '')
+      .split('/')
+      .slice(1),
+  ]
+    .map((part, index) => (index === 0 ? part : encodeURIComponent(decodeURIComponent(part)).replace(/[.()]/g, '-')))
+    .join('-');
 }
 
 /** Combinations that browsers refuse without a word (RFC 6265bis sections 4.1.3 and 5.7). */
 function findCookieConflicts(options: SessionOptions): ConfigProblem[] {
-  const { cookie = {}, baseUrl } = options;
+  const { cookie = {} } = options;
+  const baseUrl = firstBaseUrl(options);
   const { domain, path: at = '/', sameSite } = cookie;
   const name = cookieNameOf(options);
   const secure = isCookieSecure(options);
@@ -352,6 +391,7 @@ function findCookieConflicts(options: SessionOptions): ConfigProblem[] {
   if (/^__(host|secure)-/i.test(name) && !secure) {
     conflict('secure', `cannot be false for a cookie whose name begins with "__". Set another "cookie.name" as well.`);
   }
+  if (cookie.partitioned === true && !secure) conflict('partitioned', 'can be true only with "secure".');
   if (sameSite === 'none' && !secure) conflict('sameSite', 'can be "none" only with "secure".');
   if (cookie.secure === false && baseUrl !== undefined && !isLoopback(new URL(baseUrl).hostname)) {
     conflict('secure', 'can be false only where "baseUrl" is on localhost, 127.0.0.1 or [::1]. Leave it out.');
@@ -360,13 +400,16 @@ function findCookieConflicts(options: SessionOptions): ConfigProblem[] {
 }
 
 /** The paths of the routes that are switched on, with their defaults. */
-export function routePaths({ login = true, callback = true, logout = true }: RouteOptions = {}) {
+export function routePaths(routes: RouteOptions = {}) {
+  const { login = true, callback = true, logout = true, signUp = false, session = false } = routes;
   const pathOf = (given: string | boolean, usual: string) =>
     typeof given === 'string' ? given : given ? usual : undefined;
   return {
     login: pathOf(login, '/login'),
     callback: pathOf(callback, '/callback'),
     logout: pathOf(logout, '/logout'),
+    signUp: pathOf(signUp, '/signup'),
+    session: pathOf(session, '/session'),
   };
 }
 
@@ -377,12 +420,10 @@ function findRouteConflicts({ routes }: SessionOptions): ConfigProblem[] {
     const message = `is also "routes.${other?.[0]}", and only one of them would ever run. Give each a path of its own.`;
     return other ? [{ path: `routes.${name}`, message }] : [];
   });
-  const { login, callback } = routePaths(routes);
-  if (login !== undefined && callback === undefined) {
-    problems.push({
-      path: 'routes.callback',
-      message: 'cannot be false where "routes.login" is on: every sign-in would end there.',
-    });
+  const { login, signUp, callback } = routePaths(routes);
+  if ((login ?? signUp) !== undefined && callback === undefined) {
+    const message = 'cannot be false where "routes.login" or "routes.signUp" is on: every sign-in would end there.';
+    problems.push({ path: 'routes.callback', message });
   }
   return problems;
 }

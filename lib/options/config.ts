@@ -1,8 +1,11 @@
+import type { IncomingMessage } from 'node:http';
+
 import { type Emit, emitterFor, type SessionEvents } from '../events.js';
 import { type Fleet, type FleetParts, fleetParts } from '../fleet/fleet.js';
 import { processFleet } from '../fleet/process-fleet.js';
 import type { CarrierSettings } from '../http/carrier.js';
 import type { CookieSettings } from '../http/cookies.js';
+import { createSite, type Site } from '../http/site.js';
 import type { Provider } from '../provider/provider.js';
 import type { RefreshSettings } from '../refresh/refresh.js';
 import { rubySealer } from '../seal/aes-gcm.js';
@@ -15,7 +18,7 @@ import { snakeCasePayload } from '../session/codec.js';
 import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
 import { cookieNameOf, isCookieSecure, readSessionOptions, routePaths } from './check-options.js';
-import type { LifetimeOptions, Rule, SessionOptions } from './session-options.js';
+import type { LifetimeOptions, Rule, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
 
 /** How seals are opened and made. */
 export interface SealSettings {
@@ -56,6 +59,8 @@ export interface VisitSettings {
   readonly staleMs: number;
   /** Whether the cookie travels in clear, so that other hosts than localhost are refused. */
   readonly isInsecure: boolean;
+  /** Whether a request only asks how the session is: it refreshes nothing, and is no activity. */
+  readonly isPassive: (req: IncomingMessage) => boolean;
 }
 
 /** What the place of a session on requests needs to know. */
@@ -68,12 +73,17 @@ export interface MountSettings {
 
 /** What the routes need to know. */
 export interface RouteSettings {
-  readonly baseUrl: string | undefined;
+  /** Undefined without a `baseUrl`. */
+  readonly site: Site | undefined;
   readonly paths: ReturnType<typeof routePaths>;
   readonly afterSignIn: string;
   readonly afterSignOut: string;
   /** How the log-out path may be asked. */
   readonly signOutMethods: readonly string[];
+  readonly forwardParameters: readonly string[];
+  readonly isSilent: boolean;
+  readonly errorPage: Exclude<SignInOptions['errorPage'], undefined>;
+  readonly onSignIn: SignInHook | undefined;
 }
 
 /** The options, checked, with every default in its place, in parts named by who reads them. */
@@ -97,6 +107,9 @@ export function resolveOptions(given: unknown, name: string): Config {
   const emit = emitterFor(options.events, provider);
   const cookie = resolveCookie(options);
   const isInsecure = !cookie.secure;
+  const site = siteOf(options);
+  const home = `${site?.publicBase ?? ''}/`;
+  const paths = routePaths(options.routes);
   // With an http `baseUrl`, which is on localhost, that is what the app asked for. Without one it may be a mistake.
   if (isInsecure && options.baseUrl === undefined) {
     emit('misconfigured', { problem: 'insecure_cookie', option: 'cookie.secure', message: insecureMessage });
@@ -126,6 +139,8 @@ export function resolveOptions(given: unknown, name: string): Config {
       whenUnavailable: typeof whenUnavailable === 'object' ? 'stale' : whenUnavailable,
       staleMs: staleMsOf(whenUnavailable),
       isInsecure,
+      isPassive: (req) =>
+        paths.session !== undefined && req.method === 'GET' && site?.pathBelow(req)?.split('?', 1)[0] === paths.session,
     },
     mount: {
       property: options.property ?? 'session',
@@ -133,13 +148,28 @@ export function resolveOptions(given: unknown, name: string): Config {
       fleet: options.fleet ?? processFleet,
     },
     routes: {
-      baseUrl: options.baseUrl === undefined ? undefined : new URL(options.baseUrl).origin,
-      paths: routePaths(options.routes),
-      afterSignIn: signIn.returnTo ?? '/',
-      afterSignOut: signOut.returnTo ?? '/',
+      site,
+      paths,
+      afterSignIn: signIn.returnTo ?? home,
+      afterSignOut: signOut.returnTo ?? home,
       signOutMethods: [...(signOut.methods ?? ['GET', 'POST'])],
+      isSilent: signIn.silent ?? false,
+      forwardParameters: signIn.forwardParameters ?? defaultForwardParameters(provider),
+      errorPage: signIn.errorPage ?? {},
+      onSignIn: options.onSignIn,
     },
   } satisfies Config);
+}
+
+/** Where the app is, as far as `baseUrl` says it. */
+function siteOf({ baseUrl, routes }: SessionOptions): Site | undefined {
+  if (baseUrl === undefined) return undefined;
+  return createSite([baseUrl].flat(), routes?.base?.replace(/\/+$/, ''));
+}
+
+// What a link may hand on without harm: who the visitor says to be, and an invitation that was sent to them.
+function defaultForwardParameters({ name }: Provider): string[] {
+  return name === 'workos' ? ['login_hint', 'invitation_token'] : ['login_hint'];
 }
 
 function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
@@ -290,6 +320,11 @@ function resolveCookie(options: SessionOptions): CookieSettings {
     path: cookie.path ?? '/',
     sameSite: cookie.sameSite ?? 'lax',
     secure: isCookieSecure(options),
-    maxAge: Math.trunc(Math.min(cookie.maxAge ?? maxCookieAge, lifetime.absoluteSeconds ?? Infinity, maxCookieAge)),
+    maxAge:
+      cookie.maxAge === false
+        ? undefined
+        : Math.trunc(Math.min(cookie.maxAge ?? maxCookieAge, lifetime.absoluteSeconds ?? Infinity, maxCookieAge)),
+    partitioned: cookie.partitioned ?? false,
+    priority: cookie.priority,
   };
 }

@@ -1,11 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 
 import type { EventCallbacks } from '../events.js';
+import type { Awaitable } from '../awaitable.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Provider } from '../provider/provider.js';
+import type { Json } from '../json.js';
 import type { Password } from '../seal/passwords.js';
 import type { Sealer } from '../seal/sealer.js';
-import type { SessionUser, User } from '../session/payload.js';
+import type { SessionData, SessionUser, User } from '../session/payload.js';
+import type { Authenticated } from '../session/profile.js';
 
 /** Of what a session may have many of: this one, all of these, or any of these. */
 export type Wanted = string | { readonly all: readonly string[] } | { readonly any: readonly string[] };
@@ -33,25 +36,81 @@ export interface GuardOptions {
 }
 
 /**
- * The paths of `sessions.routes()`. A path, `true` for the one named here, `false` for none. The three are on unless
- * said otherwise.
+ * The paths of `sessions.routes()`. A path, `true` for the one named here, `false` for none. The first three are on
+ * unless said otherwise. Each lies below the path of `baseUrl`.
  */
 export interface RouteOptions {
+  /**
+   * The path below which the app sees its routes, where a proxy strips or adds a prefix: `/` when it strips the path of
+   * `baseUrl`. Default: the path of `baseUrl`.
+   */
+  readonly base?: string | undefined;
   /** Default: `/login`. */
   readonly login?: string | boolean | undefined;
   /** Default: `/callback`. To be registered with the provider as `baseUrl` + this path. */
   readonly callback?: string | boolean | undefined;
   /** Default: `/logout`. */
   readonly logout?: string | boolean | undefined;
+  /** As `login`, for visitors who have no account yet. Usual: `/signup`. Default: none. */
+  readonly signUp?: string | boolean | undefined;
+  /** Tells front ends who is signed in, until when, and where to sign in. Usual: `/session`. Default: none. */
+  readonly session?: string | boolean | undefined;
 }
 
 export interface SignInOptions {
-  /** Where a visitor goes who signed in without asking for a page. Default: `/`. */
+  /** Where a visitor goes who signed in without asking for a page. Default: the path of `baseUrl`, or `/`. */
   readonly returnTo?: string | undefined;
+  /**
+   * The parameters that a link to `login` or `signUp` may hand on to the provider. One that is given twice, or is longer
+   * than 256 characters, is ignored. Default: `login_hint`, and at WorkOS `invitation_token`.
+   */
+  readonly forwardParameters?: readonly string[] | undefined;
+  /**
+   * Signs a visitor in without a page (`prompt=none`), once, where they are signed in at the provider already. It is tried
+   * at the second page of a visit: the first shows whether the browser keeps cookies. Default: false.
+   */
+  readonly silent?: boolean | undefined;
+  /** The words of the page that `sessions.errorHandler()` shows; `false` for no page. Default: English. */
+  readonly errorPage?: false | ErrorPageWords | undefined;
 }
 
+/** The words of the page for a visitor whose sign-in failed. */
+export interface ErrorPageWords {
+  /** The language of these words. Default: `en`. */
+  readonly lang?: string | undefined;
+  /** Default: `You are not signed in`. */
+  readonly title?: string | undefined;
+  /** Default: what has happened, in one sentence. */
+  readonly text?: string | undefined;
+  /** The link that begins again. Default: `Try again`. */
+  readonly retry?: string | undefined;
+}
+
+/** What came with the tokens of a sign-in and is kept nowhere. */
+export interface SignInTokens {
+  readonly idToken?: string | undefined;
+  /** The tokens of the provider behind the provider, where WorkOS hands them on. */
+  readonly oauthTokens?: Readonly<Record<string, unknown>> | undefined;
+  readonly authenticationMethod?: string | undefined;
+}
+
+/** What `onSignIn` may return: where the visitor goes, and what the new session holds as its `data`. */
+export type SignInHookResult =
+  string | undefined | { readonly returnTo?: string | undefined; readonly data?: SessionData | undefined };
+
+export type SignInHook<U extends User = User> = (
+  signIn: {
+    readonly session: Authenticated<U>;
+    readonly tokens: SignInTokens;
+    readonly appState: Json | undefined;
+    readonly returnTo: string;
+  },
+  req: IncomingMessage,
+  // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- a hook that returns nothing
+) => Awaitable<SignInHookResult | void>;
+
 export interface SignOutOptions {
-  /** Where a visitor goes after signing out. Default: `/`. */
+  /** Where a visitor goes after signing out. Default: the path of `baseUrl`, or `/`. */
   readonly returnTo?: string | undefined;
   /** How the log-out path may be asked: `['POST']` leaves links and images without effect. Default: `GET` and `POST`. */
   readonly methods?: readonly ('GET' | 'POST')[] | undefined;
@@ -84,8 +143,12 @@ export interface CookieOptions {
    * host than localhost are then refused.
    */
   readonly secure?: boolean | undefined;
-  /** Seconds. Default and most: 34,560,000 (400 days, where browsers cut off). */
-  readonly maxAge?: number | undefined;
+  /** Seconds; `false`: the cookie ends with the browser. Default and most: 34,560,000 (400 days, where browsers cut off). */
+  readonly maxAge?: number | false | undefined;
+  /** Keeps one cookie for each site that embeds the app (CHIPS). It needs `secure`. Default: false. */
+  readonly partitioned?: boolean | undefined;
+  /** Which cookies Chromium gives up last. Default: none. */
+  readonly priority?: 'low' | 'medium' | 'high' | undefined;
   /** Cookies of an earlier set-up (another name, domain or path): two of one name shadow each other. */
   readonly replaces?: readonly ReplacedCookie[] | undefined;
 }
@@ -144,14 +207,24 @@ export interface SessionOptions<U extends User = SessionUser> {
    * too, as iron-session has it: its highest id seals.
    */
   readonly password: Password | undefined;
-  /** The app's own origin, such as `https://app.example.com`. Required by `routes()`; never read from a request. */
-  readonly baseUrl?: string | undefined;
+  /**
+   * Where browsers find the app: its origin, such as `https://app.example.com`, with the path below which it lives.
+   * Required by `routes()`. Of a list, `Host` chooses one; a `*` stands for a part of one label, as in
+   * `https://shop-*.example.com`.
+   */
+  readonly baseUrl?: OneOf | undefined;
   /** Makes the middleware the guard itself: `true`, or a rule. Default: false. */
   readonly required?: boolean | Rule | undefined;
   /** Where the session is on the request. Default: `session`. */
   readonly property?: string | undefined;
   /** The fields of the user that are sealed; `id` always is. Default: all. */
   readonly userFields?: readonly string[] | undefined;
+
+  /**
+   * Runs once for each sign-in of the routes, after all checks and before any cookie. It may say where the visitor goes,
+   * and what the session's `data` begins with. When it throws, nobody is signed in, and the error goes to `next`.
+   */
+  readonly onSignIn?: SignInHook<U> | undefined;
 
   readonly routes?: RouteOptions | undefined;
   readonly signIn?: SignInOptions | undefined;

@@ -10,6 +10,7 @@ import {
   secureUrl,
   text,
   textOrList,
+  textRecord,
 } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import { isRecord } from '../json.js';
@@ -85,6 +86,10 @@ export interface OidcOptions {
   refreshTokens?: Provider['refreshTokens'] | undefined;
   /** More parameters for the authorization request, such as `prompt`. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
+  /** More parameters for the address that signs out at the provider, such as Auth0's `federated`. */
+  logoutParameters?: Readonly<Record<string, string>> | undefined;
+  /** Where the browser signs out at the provider. Default: the metadata's `end_session_endpoint`. */
+  logoutUrl?: string | undefined;
   /**
    * More error codes with which this provider ends a session. For a provider that does not say `invalid_grant`. Default:
    * those of OAuth and OpenID Connect.
@@ -133,11 +138,6 @@ const accessTokenChecks: Checks<AccessTokenOptions> = {
   ),
 };
 
-const strings: Check = (value) =>
-  isRecord(value) && Object.values(value).every((item) => typeof item === 'string')
-    ? undefined
-    : 'must be an object of strings.';
-
 const agentChecks: Checks<Agents> = { http: optional(object), https: optional(object) };
 
 const checks: Checks<OidcOptions> = {
@@ -164,7 +164,9 @@ const checks: Checks<OidcOptions> = {
     value === 'HS256' || isAsymmetric(value) ? undefined : 'must be an asymmetric algorithm, or "HS256".',
   ),
   refreshTokens: optional(oneOf('single-use', 'reusable')),
-  authorizationParameters: optional(strings),
+  authorizationParameters: optional(textRecord),
+  logoutParameters: optional(textRecord),
+  logoutUrl: optional(secureUrl),
   sessionEndingErrors: optional((value) => {
     if (!Array.isArray(value) || !value.every((code) => text(code) === undefined))
       return 'must be a list of error codes.';
@@ -223,6 +225,7 @@ function copyOf(options: OidcOptions): OidcOptions {
     resource: copied(options.resource),
     allowInsecureHosts: copied(options.allowInsecureHosts),
     authorizationParameters: { ...options.authorizationParameters },
+    logoutParameters: { ...options.logoutParameters },
     accessToken: isRecord(accessToken) ? structuredClone(accessToken) : accessToken,
     metadata: isRecord(metadata) ? structuredClone(metadata) : metadata,
     mapClaims: typeof options.mapClaims === 'function' ? options.mapClaims : structuredClone(options.mapClaims),

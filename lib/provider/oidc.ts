@@ -16,8 +16,10 @@ import { type Metadata, metadataSource } from './oidc-metadata.js';
 import { type Tell, tellNoRefreshToken, tellOldClaims } from './oidc-notices.js';
 import { isAsymmetric, type OidcOptions, readOidcOptions } from './oidc-options.js';
 import { hasGuardedClaims, lacksScope, readUser, signInFacts, userAfterRefresh } from './oidc-user.js';
+import { definedOnly, refuseParameters } from './parameters.js';
 import type {
   AccessTokenRules,
+  BeginSignIn,
   Provider,
   ReadSettings,
   RefreshGrant,
@@ -291,16 +293,17 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
     },
     terminalReason: ({ error }) => endingOf(endings, error),
 
-    authorizationUrl: async ({ redirectUri, state, nonce, codeChallenge }: SignInRequest) => {
+    authorizationUrl: async ({ redirectUri, state, nonce, codeChallenge, parameters: asked }: SignInRequest) => {
       const { value: as } = await metadata.get();
       const url = new URL(endpoint(as, 'authorization_endpoint'));
       const parameters: Parameters = {
         ...authorizationParameters,
+        ...parametersOf(asked, as),
         client_id: clientId,
         response_type: 'code',
         ...(responseMode && { response_mode: responseMode }),
         redirect_uri: redirectUri,
-        scope: scopeAt(as),
+        scope: asked.scope ?? scopeAt(as),
         resource,
         state,
         nonce,
@@ -341,6 +344,7 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
       const tokenSubject = subjectOf(tokens.accessToken, claims.sub);
       return {
         ...tokens,
+        idToken,
         ...signInFacts(claims),
         ...(Object.keys(guarded).length > 0 && { idClaims: guarded }),
         ...(tokenSubject !== undefined && { tokenSubject }),
@@ -349,13 +353,20 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
       };
     },
 
-    logoutUrl: async ({ returnTo }) => {
-      const { value: as } = await metadata.get();
-      const page = optionalEndpoint(as, 'end_session_endpoint');
+    logoutUrl: async ({ returnTo, idToken, sid, state }) => {
+      const page = given.logoutUrl ?? optionalEndpoint((await metadata.get()).value, 'end_session_endpoint');
       if (page === undefined) return undefined;
       const url = new URL(page);
-      url.searchParams.set('client_id', clientId);
-      if (returnTo !== undefined) url.searchParams.set('post_logout_redirect_uri', returnTo);
+      const parameters = {
+        client_id: clientId,
+        post_logout_redirect_uri: returnTo,
+        // Without a hint, some providers ask the visitor whether to sign out, and others do not come back.
+        id_token_hint: idToken,
+        logout_hint: idToken === undefined ? sid : undefined,
+        state: returnTo === undefined ? undefined : state,
+        ...given.logoutParameters,
+      };
+      for (const [name, value] of Object.entries(definedOnly(parameters))) url.searchParams.set(name, value);
       return url.href;
     },
     revocationRequest: async ({ refreshToken }) => {
@@ -373,6 +384,27 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
 function asymmetricOf({ id_token_signing_alg_values_supported: named }: Metadata): readonly string[] {
   const asymmetric = Array.isArray(named) ? named.filter(isAsymmetric) : [];
   return asymmetric.length > 0 ? asymmetric : ['RS256'];
+}
+
+/** What a sign-in asks for, in the names of OpenID Connect, and in those of common providers where it has none. */
+function parametersOf(asked: BeginSignIn, as: Metadata): Record<string, string> {
+  refuseParameters('oidc', asked, ['provider', 'providerScopes']);
+  const prompts = as.prompt_values_supported;
+  // Initiating User Registration via OpenID Connect 1.0. Auth0 has a parameter of its own.
+  const knowsCreate = Array.isArray(prompts) && prompts.includes('create');
+  const isSignUp = asked.screenHint === 'sign-up';
+  return definedOnly({
+    organization: asked.organizationId,
+    connection: asked.connectionId,
+    domain_hint: asked.domainHint,
+    login_hint: asked.loginHint,
+    invitation: asked.invitationToken,
+    screen_hint: isSignUp && !knowsCreate ? 'signup' : undefined,
+    prompt: asked.prompt ?? (isSignUp && knowsCreate ? 'create' : undefined),
+    max_age: asked.maxAuthAgeSeconds?.toString(),
+    acr_values: asked.acrValues?.join(' '),
+    ui_locales: asked.uiLocales?.join(' '),
+  });
 }
 
 /** How the client proves itself with a secret, as the metadata asks for. */

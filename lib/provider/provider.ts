@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Awaitable } from '../awaitable.js';
 import type { ConfigProblem } from '../errors.js';
 import type { SessionEvents } from '../events.js';
+import type { Json } from '../json.js';
 import type { Sealer } from '../seal/sealer.js';
 import type { ClaimMapper } from '../session/claim-map.js';
 import type { SessionPayload, TokenKind, TokenSet, User } from '../session/payload.js';
@@ -58,7 +59,32 @@ export interface RefreshGrant {
   readonly organizationId?: string | undefined;
 }
 
-/** A sign-in that has begun. All values but `redirectUri` are random and new for each sign-in. */
+/** What a sign-in may ask for. A provider refuses with a `TypeError` what it cannot ask for. */
+export interface BeginSignIn {
+  /** A path of the app, where the visitor goes afterwards. Default: `signIn.returnTo`. */
+  readonly returnTo?: string | undefined;
+  /** The app's own: up to 512 bytes of JSON. It is sealed, never sent, and comes back in `onSignIn`. */
+  readonly appState?: Json | undefined;
+  /** The session must then be of this organization, else the sign-in fails. */
+  readonly organizationId?: string | undefined;
+  readonly connectionId?: string | undefined;
+  readonly domainHint?: string | undefined;
+  readonly loginHint?: string | undefined;
+  readonly invitationToken?: string | undefined;
+  readonly screenHint?: 'sign-in' | 'sign-up' | undefined;
+  readonly prompt?: string | undefined;
+  /** The visitor must have signed in at the provider within this time, else the sign-in fails. Seconds. */
+  readonly maxAuthAgeSeconds?: number | undefined;
+  /** The session must then have one of these as its `acr`, else the sign-in fails. */
+  readonly acrValues?: readonly string[] | undefined;
+  readonly uiLocales?: readonly string[] | undefined;
+  readonly scope?: string | undefined;
+  /** Which of the provider's own providers signs in, such as `GoogleOAuth` at WorkOS. */
+  readonly provider?: string | undefined;
+  readonly providerScopes?: readonly string[] | undefined;
+}
+
+/** A sign-in that has begun. `state`, `nonce` and `codeVerifier` are random and new for each sign-in. */
 export interface SignInRequest {
   /** Where the provider sends the browser back to, with the code. */
   readonly redirectUri: string;
@@ -70,6 +96,8 @@ export interface SignInRequest {
   readonly codeVerifier: string;
   /** The S256 challenge of `codeVerifier`, for the authorization URL. */
   readonly codeChallenge: string;
+  /** What this sign-in asks for. At the callback, only what the answer is checked for. */
+  readonly parameters: BeginSignIn;
 }
 
 /**
@@ -162,8 +190,16 @@ export interface Provider<U extends User = User> {
   /** Where the browser signs out at the provider. Undefined, or no such method, when there is no such page. */
   logoutUrl?(session: {
     readonly sessionId?: string | undefined;
+    /** The provider's own id of the session (`sid`), where it has told one. */
+    readonly sid?: string | undefined;
+    /** The ID token of the sign-in, for `id_token_hint`, where it was kept. */
+    readonly idToken?: string | undefined;
+    /** To be given back with the visitor, at `returnTo`. */
+    readonly state?: string | undefined;
     readonly returnTo?: string | undefined;
   }): Awaitable<string | undefined>;
+  /** Whether a callback without `state` is accepted where its tokens name an impersonator. Default: false. */
+  readonly acceptsImpersonation?: boolean | undefined;
   /**
    * Ends the session at the provider without the browser: revokes the refresh token (RFC 7009), or with `revokesSession` the
    * session. Undefined when it cannot be done. `sessionId` is the `sid` of the access token.

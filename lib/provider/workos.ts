@@ -1,4 +1,14 @@
-import { type Checks, object, optional, readOptions, secureBaseUrl, text, textOrList } from '../checks.js';
+import {
+  bool,
+  type Checks,
+  object,
+  optional,
+  readOptions,
+  secureBaseUrl,
+  text,
+  textOrList,
+  textRecord,
+} from '../checks.js';
 import { isRecord, nonEmptyString } from '../json.js';
 import { ironSealer } from '../seal/iron.js';
 import { camelCaseFields } from '../session/codec.js';
@@ -8,7 +18,8 @@ import { unverifiedClaims } from '../session/unverified-claims.js';
 import type { Agents } from '../wire/agents.js';
 import { endingOf, workosEndings } from '../wire/error-code.js';
 import { ProviderFailure } from '../wire/failure.js';
-import type { Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
+import { definedOnly, refuseParameters } from './parameters.js';
+import type { BeginSignIn, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 
 export interface WorkosOptions {
   /** From the WorkOS dashboard, `client_…`. */
@@ -26,6 +37,13 @@ export interface WorkosOptions {
   audience?: string | readonly string[] | undefined;
   /** The connections for everything that is sent to WorkOS: `{ http, https }`. Default: our own. */
   agent?: Agents | undefined;
+  /**
+   * Whether WorkOS's dashboard may sign its users in as somebody else. It sends them to the callback without a `state`.
+   * Such a callback is accepted only if WorkOS names the impersonator. Default: false.
+   */
+  dashboardImpersonation?: boolean | undefined;
+  /** More parameters for the authorization request, the same for each sign-in. */
+  authorizationParameters?: Readonly<Record<string, string>> | undefined;
 }
 
 const checks: Checks<WorkosOptions> = {
@@ -35,6 +53,8 @@ const checks: Checks<WorkosOptions> = {
   issuer: optional(textOrList),
   audience: optional(textOrList),
   agent: optional(object),
+  authorizationParameters: optional(textRecord),
+  dashboardImpersonation: optional(bool),
 };
 
 /**
@@ -56,6 +76,8 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     issuer,
     audience,
     agent,
+    authorizationParameters,
+    dashboardImpersonation = false,
   }: Partial<WorkosOptions> = problems.length ? {} : given;
   const { origin, pathname } = new URL(baseUrl ?? 'https://api.workos.com');
   const base = origin + pathname.replace(/\/+$/, '');
@@ -95,6 +117,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     sealsUserInCamelCase: true,
     // WorkOS's JavaScript packages read it.
     sealer: ironSealer(),
+    acceptsImpersonation: dashboardImpersonation,
     problems,
 
     accessToken: () => rules,
@@ -115,23 +138,28 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     // Answers of the OAuth kind have `error`, those of the API's own kind have `code`.
     terminalReason: ({ error, code }) => endingOf(workosEndings, error, code),
 
-    authorizationUrl: ({ redirectUri, state, codeChallenge }: SignInRequest) => {
+    authorizationUrl: ({ redirectUri, state, codeChallenge, parameters }: SignInRequest) => {
       const query = new URLSearchParams({
+        ...authorizationParameters,
+        ...parametersOf(parameters),
         client_id: clientId,
         redirect_uri: redirectUri,
         response_type: 'code',
-        provider: 'authkit',
         state,
         code_challenge: codeChallenge,
         code_challenge_method: 'S256',
       });
+      for (const scope of parameters.providerScopes ?? []) query.append('provider_scopes', scope);
+      // One of the three says who signs in. AuthKit's own page does, unless something else was asked for.
+      if (!query.has('provider') && !query.has('connection_id')) query.set('provider', 'authkit');
       return `${base}/user_management/authorize?${query.toString()}`;
     },
     codeRequest: (callback, { codeVerifier }: SignInRequest) =>
       authenticate({
         grant_type: 'authorization_code',
         code: callback.get('code') ?? undefined,
-        code_verifier: codeVerifier,
+        // A code that the dashboard has asked for has none.
+        code_verifier: codeVerifier || undefined,
       }),
     readSignIn: readTokens,
 
@@ -144,6 +172,26 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     revocationRequest: ({ sessionId }) =>
       sessionId === undefined ? undefined : post('sessions/revoke', { session_id: sessionId }),
   } satisfies Provider);
+}
+
+/** What a sign-in asks for, in WorkOS's names. */
+function parametersOf(asked: BeginSignIn): Record<string, string> {
+  refuseParameters('workos', asked, ['acrValues', 'uiLocales', 'scope']);
+  const isAuthkit = asked.connectionId === undefined && (asked.provider ?? 'authkit') === 'authkit';
+  if (asked.screenHint !== undefined && !isAuthkit) {
+    throw new TypeError('"screenHint" is for AuthKit\'s own page: leave out "provider" and "connectionId".');
+  }
+  return definedOnly({
+    organization_id: asked.organizationId,
+    connection_id: asked.connectionId,
+    domain_hint: asked.domainHint,
+    login_hint: asked.loginHint,
+    invitation_token: asked.invitationToken,
+    screen_hint: asked.screenHint,
+    prompt: asked.prompt,
+    max_age: asked.maxAuthAgeSeconds?.toString(),
+    provider: asked.provider,
+  });
 }
 
 /** Whether a token names this client: as `client_id`, or at the end of its issuer. Older tokens name none. */
@@ -167,6 +215,7 @@ function readTokens(answer: Readonly<Record<string, unknown>>): TokenSet | undef
     organizationId: nonEmptyString(answer.organization_id),
     authenticationMethod: nonEmptyString(answer.authentication_method),
     impersonator: readImpersonator(answer.impersonator),
+    oauthTokens: isRecord(answer.oauth_tokens) ? camelCaseFields(answer.oauth_tokens) : undefined,
   };
 }
 

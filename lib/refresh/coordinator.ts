@@ -11,6 +11,8 @@ export interface Refreshed {
   readonly sealedUnder: string;
   /** The `key` of the new refresh token. */
   readonly successorKey: string | undefined;
+  /** What a sign-in has beside its tokens, where they came by one. */
+  readonly signIn?: { readonly returnTo: string; readonly idToken?: string | undefined } | undefined;
 }
 
 export type Outcome = Refreshed | Terminal | Refused | Unavailable;
@@ -35,6 +37,8 @@ export interface Ticket extends SharedToken {
   readonly accessToken: string;
   /** How long a released outcome is still shared, in milliseconds. */
   readonly graceMs: number;
+  /** How long an outcome is shared that nobody has released, in milliseconds. Default: a quarter of an hour. */
+  readonly keptMs?: number | undefined;
   /** How long the refresh may run, in milliseconds. */
   readonly timeoutMs: number;
   /** Whether to wait for a refresh that is already running. If not, the answer may be `undefined`. */

@@ -9,11 +9,13 @@ export const unreleasedMs = 15 * 60_000;
 /** How long it is remembered of a seal that its successor has come, in milliseconds: an old copy of it shows as one. */
 export const claimedMs = unreleasedMs;
 
+type Kept = Pick<Ticket, 'graceMs' | 'keptMs'>;
+
 /** For how many milliseconds an outcome is shared with later requests; 0 for one that is not shared. */
-export function sharedForMs({ kind }: Outcome, graceMs: number): number {
+export function sharedForMs({ kind }: Outcome, { graceMs, keptMs = unreleasedMs }: Kept): number {
   switch (kind) {
     case 'refreshed':
-      return Math.max(graceMs, unreleasedMs);
+      return Math.max(graceMs, keptMs);
     case 'terminal':
       return terminalMs;
     case 'refused':

@@ -95,9 +95,10 @@ export function singleFlight({ maxEntries, isPartOfFleet = false }: MemoryLimit)
     return isFor(ticket, coordinated) ? coordinated : undefined;
   }
 
-  function remember({ key, graceMs }: Ticket, coordinated: CoordinatedOutcome): void {
+  function remember(ticket: Ticket, coordinated: CoordinatedOutcome): void {
+    const { key, graceMs } = ticket;
     const { outcome } = coordinated;
-    const sharedMs = sharedForMs(outcome, graceMs);
+    const sharedMs = sharedForMs(outcome, ticket);
     if (sharedMs === 0) {
       failedAtMs.set(key, monotonicMs());
       return;

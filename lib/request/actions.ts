@@ -3,7 +3,7 @@ import type { Carrier, Exchange } from '../http/carrier.js';
 import { clientOf } from '../http/client.js';
 import { isNavigation } from '../http/navigation.js';
 import { idOf, type LifeRefresh, type Lifecycle, reasonOf } from '../lifecycle.js';
-import type { SessionPayload } from '../session/payload.js';
+import type { SessionPayload, TokenSet } from '../session/payload.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
 import type { TokenCheck } from '../token/access-token.js';
 import type { SealPlacer } from './put-seal.js';
@@ -11,18 +11,40 @@ import type { RefreshResult } from './session.js';
 import { type Actions, RequestSession } from './session-object.js';
 import { type SessionState, signedIn, signedOut, undecided } from './state.js';
 
+/** What the callback does with a session that it has prepared. */
+export interface RouteActions {
+  acceptSession(exchange: Exchange, session: RequestSession, next: AcceptedSession): Promise<void>;
+}
+
 /** `refresh`, `signIn`, `signOut` and `save` of the sessions on requests. */
-export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPlacer): Actions {
+export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPlacer): Actions & RouteActions {
   /** @throws {SessionUseError} headers that are sent take no cookie; found out before a token is spent for one */
   function assertOpen(exchange: Exchange, action: string): void {
     if (carrier.isOpen(exchange)) return;
-    throw new SessionUseError(
-      'ERR_SESSION_HEADERS_SENT',
-      `session.${action}() needs a response that still takes headers: the new cookie goes with them. Call it earlier.`,
+    throw headersSentError(action);
+  }
+
+  /** Puts a new session on the request and its response, in place of the one before. */
+  async function acceptSession(exchange: Exchange, session: RequestSession, next: AcceptedSession): Promise<void> {
+    const { payload, sealed, check, isNew } = next;
+    assertOpen(exchange, 'signIn');
+    const previous = RequestSession.stateOf(session).payload;
+    const tooLarge = seals.put(exchange, payload, sealed);
+    if (tooLarge) throw tooLarge;
+    // A late answer to a request with the old session must not take the place of the new one.
+    if (previous) await life.replace(previous, payload);
+    RequestSession.setState(
+      session,
+      check.verdict === 'unknown'
+        ? undecided(check.reason, undefined, payload)
+        : signedIn(life.remember(sealed, payload, check), true),
     );
+    if (isNew) life.emit('signedIn', { sessionId: idOf(payload), userId: payload.user?.id ?? '' });
   }
 
   return {
+    acceptSession,
+
     async refresh(exchange, session, organizationId) {
       assertOpen(exchange, 'refresh');
       const state = RequestSession.stateOf(session);
@@ -51,31 +73,12 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
 
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
-      const previous = RequestSession.stateOf(session).payload;
-      const { payload, check } = await checkNewSession(life, await life.establish(tokens, clientOf(exchange.req)));
-      if (check.verdict === 'invalid' || check.verdict === 'expired') {
-        life.reportRejected(payload, check);
-        throw new SessionUseError(
-          'ERR_SESSION_TOKENS_INVALID',
-          'The provider issued an access token that does not pass the checks of withSession. The events tell which.',
-        );
-      }
+      const { payload, check } = await prepareSession(life, tokens, clientOf(exchange.req));
       const sealed = await life.seal(payload);
-      assertOpen(exchange, 'signIn');
-      const tooLarge = seals.put(exchange, payload, sealed);
-      if (tooLarge) throw tooLarge;
-      // A late answer to a request with the old session must not take the place of the new one.
-      if (previous) await life.replace(previous, payload);
-      RequestSession.setState(
-        session,
-        check.verdict === 'valid'
-          ? signedIn(life.remember(sealed, payload, check), true)
-          : undecided(check.reason, undefined, payload),
-      );
-      life.emit('signedIn', { sessionId: idOf(payload), userId: payload.user?.id ?? '' });
+      await acceptSession(exchange, session, { payload, sealed, check, isNew: true });
     },
 
-    async signOut(exchange, session, returnTo) {
+    async signOut(exchange, session, options) {
       assertOpen(exchange, 'signOut');
       const { payload } = RequestSession.stateOf(session);
       const brought = carrier.read(exchange);
@@ -90,7 +93,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       await life.signOut(payload ? [payload, ...others] : others, { isLeaving });
       if (!payload) return undefined;
       life.emit('signedOut', { sessionId: idOf(payload) });
-      return life.logoutUrl(payload, returnTo);
+      return life.logoutUrl(payload, options);
     },
 
     async save(exchange, session, data) {
@@ -108,6 +111,41 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       RequestSession.setState(session, { ...state, payload });
     },
   };
+}
+
+export function headersSentError(action: string): SessionUseError {
+  return new SessionUseError(
+    'ERR_SESSION_HEADERS_SENT',
+    `session.${action}() needs a response that still takes headers: the new cookie goes with them. Call it earlier.`,
+  );
+}
+
+/** A new session whose tokens were checked. `unknown`: the keys cannot be had. */
+export interface PreparedSession {
+  readonly payload: SessionPayload;
+  readonly check: Extract<TokenCheck, { verdict: 'valid' | 'unknown' }>;
+}
+
+export interface AcceptedSession extends PreparedSession {
+  readonly sealed: string;
+  /** Whether no other request has accepted it before. */
+  readonly isNew: boolean;
+}
+
+/**
+ * The session that new tokens make. Nothing is written yet.
+ *
+ * @param client a few bits about who signs in, to tell a copy by
+ * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID`
+ */
+export async function prepareSession(life: Lifecycle, tokens: TokenSet, client?: string): Promise<PreparedSession> {
+  const { payload, check } = await checkNewSession(life, await life.establish(tokens, client));
+  if (check.verdict === 'valid' || check.verdict === 'unknown') return { payload, check };
+  life.reportRejected(payload, check);
+  throw new SessionUseError(
+    'ERR_SESSION_TOKENS_INVALID',
+    'The provider issued an access token that does not pass the checks of withSession. The events tell which.',
+  );
 }
 
 /** Checks the tokens of a new session. Tokens that have expired, as in a migration, are refreshed first. */

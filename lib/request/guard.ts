@@ -9,7 +9,7 @@ import {
   SessionUnavailableError,
 } from '../errors.js';
 import type { Middleware } from '../http/middleware.js';
-import { opensPage, requestPath } from '../http/navigation.js';
+import { opensPage } from '../http/navigation.js';
 import { forbidCaching, takesHeaders } from '../http/response-headers.js';
 import { readGuardOptions, readRule } from '../options/check-options.js';
 import type { GuardOptions, Rule } from '../options/session-options.js';
@@ -79,17 +79,27 @@ export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions 
       next(unavailableError(res, error.reason, error.retryAfterSeconds));
       return;
     }
-    const signInPath = RequestSession.signInPathOf(session);
-    // A guard before the sign-in itself would send the visitor in a circle.
-    const isSignIn = requestPath(req).split('?', 1)[0] === signInPath;
-    if (redirect && signInPath !== undefined && !isSignIn && opensPage(req) && takesHeaders(res)) {
-      res.statusCode = 302;
-      res.setHeader('Location', `${signInPath}?returnTo=${encodeURIComponent(requestPath(req))}`);
-      res.end();
-      return;
+    const signIn = RequestSession.signInOf(session);
+    const path = redirect && opensPage(req) && takesHeaders(res) ? signIn?.pathFor(req) : undefined;
+    if (path === undefined) next(error);
+    else if (typeof path === 'string') toSignIn(res, path);
+    else {
+      path.then(
+        (sealed) => {
+          toSignIn(res, sealed);
+        },
+        (failure: unknown) => {
+          process.nextTick(next, failure);
+        },
+      );
     }
-    next(error);
   };
+}
+
+function toSignIn(res: ServerResponse, path: string): void {
+  res.statusCode = 302;
+  res.setHeader('Location', path);
+  res.end();
 }
 
 /** The 503 for a visitor whose session cannot be checked now, with its headers on the response. */

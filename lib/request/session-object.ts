@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { defaultRetryAfterSeconds, SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
+import type { BeginSignIn } from '../provider/provider.js';
 import type { SessionData, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
@@ -14,8 +15,15 @@ import type { SessionState } from './state.js';
 export interface Actions {
   refresh(exchange: Exchange, session: RequestSession, organizationId: string | undefined): Promise<RefreshResult>;
   signIn(exchange: Exchange, session: RequestSession, tokens: TokenSet): Promise<void>;
-  signOut(exchange: Exchange, session: RequestSession, returnTo: string | undefined): Promise<string | undefined>;
+  signOut(exchange: Exchange, session: RequestSession, options: SignOutRequest): Promise<string | undefined>;
   save(exchange: Exchange, session: RequestSession, data: SessionData): Promise<void>;
+}
+
+/** How a session signs out at the provider. */
+export interface SignOutRequest {
+  readonly returnTo?: string | undefined;
+  readonly idToken?: string | undefined;
+  readonly state?: string | undefined;
 }
 
 /** One call of `withSession`: whose a session on a request is. */
@@ -27,10 +35,22 @@ export interface Mount {
   readonly cookieName: string;
   readonly fleet: Fleet;
   readonly actions: Actions;
-  /** Where a visitor signs in, once the routes are in use. */
-  signInPath: string | undefined;
+  /** How a visitor signs in, once the routes are in use. */
+  signIn: MountSignIn | undefined;
   /** Whether a request is for one of the routes of these sessions, once they are in use. */
   isOwnRoute?: (req: IncomingMessage) => boolean;
+}
+
+/** How the visitors of a mount sign in. */
+export interface MountSignIn {
+  /** The sign-in page, as browsers see it. */
+  readonly path: string | undefined;
+  /**
+   * Where a guard sends a visitor to sign in and come back to this request; undefined without such a page, and on that very
+   * page. What it asks for is sealed. At once where nothing has to be.
+   */
+  readonly pathFor: (req: IncomingMessage, asked?: BeginSignIn) => string | Promise<string> | undefined;
+  readonly begin: (exchange: Exchange, asked: BeginSignIn) => Promise<string>;
 }
 
 type Fields = Record<Exclude<keyof SignedInSession | 'reason' | 'retryable', keyof SessionActions | 'save'>, unknown>;
@@ -75,12 +95,18 @@ export class RequestSession implements Fields {
     return session.#mount;
   }
 
-  /** Where a visitor signs in: at the routes of this mount, or of one before it under the same property. */
-  static signInPathOf(session: RequestSession): string | undefined {
+  /** How a visitor signs in by a page: that of this mount, or of one before it under the same property. */
+  static signInOf(session: RequestSession): MountSignIn | undefined {
     for (let each: RequestSession | undefined = session; each; each = each.#earlier) {
-      if (each.#mount.signInPath !== undefined) return each.#mount.signInPath;
+      const { signIn } = each.#mount;
+      if (signIn?.path !== undefined) return signIn;
     }
     return undefined;
+  }
+
+  /** As `signOut()`, with what only the route knows. */
+  static signOut(session: RequestSession, options: SignOutRequest): Promise<string | undefined> {
+    return session.#mount.actions.signOut(session.#exchange, session, options);
   }
 
   /** The one of these sessions, or of those before them, that this mount has made. */
@@ -186,7 +212,14 @@ export class RequestSession implements Fields {
   }
 
   signOut({ returnTo }: { returnTo?: string } = {}): Promise<string | undefined> {
-    return this.#mount.actions.signOut(this.#exchange, this, returnTo);
+    return this.#mount.actions.signOut(this.#exchange, this, { returnTo });
+  }
+
+  beginSignIn(asked: BeginSignIn = {}): Promise<string> {
+    const { signIn } = this.#mount;
+    if (signIn) return signIn.begin(this.#exchange, asked);
+    const message = 'must be called, and its middleware mounted: the sign-in comes back to its callback.';
+    return Promise.reject(new SessionConfigError([{ path: 'sessions.routes()', message }]));
   }
 
   save(callback?: (error?: unknown) => void): Promise<void> {

@@ -1,3 +1,4 @@
+import type { BeginSignIn } from '../provider/provider.js';
 import type { SessionData, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import type { NotAuthenticated, Reason } from '../session/reasons.js';
@@ -26,6 +27,18 @@ export interface SessionActions {
    * await req.session.signIn(await workos.userManagement.authenticateWithPassword({ ... }));
    */
   signIn(tokens: TokenSet): Promise<void>;
+  /**
+   * Begins a sign-in from a handler, as `/login` does from a link: writes the cookie of the sign-in. It needs
+   * `sessions.routes()`, where the visitor comes back to.
+   *
+   * @returns where to send the browser, once
+   * @throws {TypeError} naming an option that is of the wrong kind, or that the provider has no parameter for
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`; `ERR_SESSION_UNKNOWN_HOST`
+   * @throws {SessionUnavailableError} the provider's metadata cannot be had
+   * @example
+   * res.redirect(303, await req.session.beginSignIn({ returnTo: '/team', organizationId: 'org_02' }));
+   */
+  beginSignIn(options?: BeginSignIn): Promise<string>;
   /**
    * Ends the session here and clears the cookie, also when the access token has expired.
    *

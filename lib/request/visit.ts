@@ -41,7 +41,7 @@ export interface VisitParts {
  * refreshed, which is almost every request. `docs/architecture.md` has a table of every way out.
  */
 export function visitMiddleware({ life, carrier, seals, mount, settings, guard }: VisitParts): Middleware {
-  const { isActivity, whenUnavailable, staleMs, isInsecure } = settings;
+  const { isActivity, whenUnavailable, staleMs, isInsecure, isPassive } = settings;
 
   return function sessionMiddleware(req, res, next) {
     const exchange: Exchange = { req, res };
@@ -161,7 +161,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     check: Expired,
     hops = 0,
   ): Promise<SessionState> {
-    if (!hasRefreshToken(payload)) return signedOut('expired_jwt', payload);
+    if (!hasRefreshToken(payload) || isPassive(exchange.req)) return signedOut('expired_jwt', payload);
     const outcome = await life.refresh(used(exchange, payload), { client: clientOf(exchange.req) });
     switch (outcome.kind) {
       case 'refreshed':
@@ -247,7 +247,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
 
   /** Whether this request is its user's doing, as far as idle time is concerned. */
   function counts(req: IncomingMessage): boolean {
-    return req.method !== 'OPTIONS' && !isPrefetch(req) && isActivity(req);
+    return req.method !== 'OPTIONS' && !isPrefetch(req) && !isPassive(req) && isActivity(req);
   }
 
   function knownVisitor(brought: readonly string[]): VerifiedSession | undefined {

@@ -1,136 +1,176 @@
-import type { Awaitable } from '../awaitable.js';
-import { SessionSignInError, SessionUnavailableError, SessionUseError } from '../errors.js';
-import type { Emit, SessionEvents } from '../events.js';
-import { pkceChallenge, type Provider, type SignInRequest } from '../provider/provider.js';
+import { SessionSignInError, SessionUnavailableError } from '../errors.js';
+import type { Exchange } from '../http/carrier.js';
+import { opensPage } from '../http/navigation.js';
+import { type BeginSignIn, pkceChallenge } from '../provider/provider.js';
+import type { RouteActions } from '../request/actions.js';
 import type { FindSession } from '../request/guard.js';
-import type { TokenSet } from '../session/payload.js';
-import { failedCheck } from '../wire/check-failed.js';
+import { RequestSession } from '../request/session-object.js';
+import { isRetryable } from '../session/reasons.js';
 import { knownErrorCode } from '../wire/error-code.js';
-import { failureReason, isProviderFailure } from '../wire/failure.js';
-import { send } from '../wire/token-endpoint.js';
-import type { Flows } from './flow.js';
+import { type Begin, type BeginParts, flowBinding, redirectUriOf, restartsOf } from './begin.js';
+import { asksForMore, ExchangeFailure, exchangeOnce, type ExchangeParts, type SignInResult } from './exchange.js';
+import type { Flow, Flows } from './flow.js';
+import type { IdTokenCookie } from './id-token-cookie.js';
+import type { Impersonations } from './impersonation.js';
+import type { RestartMarker } from './restart-marker.js';
 import { redirect, type Route } from './route.js';
+import { foundNobody, isSilentState } from './silent.js';
 
-export interface CallbackParts {
-  readonly provider: Provider;
+export interface CallbackParts extends ExchangeParts, Pick<BeginParts, 'site' | 'callbackPath' | 'returnTo'> {
   readonly flows: Flows;
+  readonly begin: Begin;
+  readonly marker: RestartMarker;
+  readonly idTokens: IdTokenCookie;
+  readonly impersonations: Impersonations;
   readonly find: FindSession;
-  readonly redirectUri: string;
-  readonly timeoutMs: number;
-  readonly clockToleranceSeconds: number;
-  readonly emit: Emit;
+  readonly actions: RouteActions;
+  /** Where another attempt begins, as browsers see it. */
+  readonly signInPath: string;
 }
 
-/** `/callback`: exchanges the code for tokens, and signs in with them. */
+/** A sign-in that failed, and what another attempt needs. */
+interface Failed {
+  readonly failure: ExchangeFailure;
+  readonly state: string;
+  readonly returnTo: string;
+  /** What another attempt asks for. */
+  readonly asked?: BeginSignIn;
+  /** Whether a visitor who is signed in can go on as if nothing had happened. */
+  readonly mayGoOn: boolean;
+  /** Whether another attempt may help. */
+  readonly mayRestart: boolean;
+}
+
+/**
+ * `/callback`: exchanges the code for tokens, and signs in with them. Without a flow of this browser the code is never
+ * sent: a link made by somebody else would sign the visitor in to that person's session. Each callback leads somewhere;
+ * `docs/guide/sign-in.md` has the table.
+ */
 export function callbackRoute(parts: CallbackParts): Route {
-  const { flows, find, redirectUri, emit } = parts;
+  const { flows, find, provider, actions } = parts;
 
   return async (req, res, query) => {
+    const exchange: Exchange = { req, res };
+    const session = find(req);
+    const redirectUri = redirectUriOf(parts, exchange);
+    const state = query.get('state') ?? '';
+    const found = await flows.read(exchange, state, flowBinding(provider, redirectUri));
+    const impersonation = await parts.impersonations.exchange(exchange, redirectUri, query);
+    if (impersonation) {
+      await accept(exchange, impersonation);
+      redirect(res, impersonation.returnTo);
+      return;
+    }
+    if ('failure' in found) {
+      const { failure, returnTo = parts.returnTo } = found;
+      await lead(exchange, { ...unmatched, failure: new ExchangeFailure(failure), state, returnTo });
+      return;
+    }
+
+    const flow = found;
+    const { nonce, codeVerifier, asked, returnTo } = flow;
+    const codeChallenge = pkceChallenge(codeVerifier);
+    const request = { redirectUri, state, nonce, codeVerifier, codeChallenge, parameters: asked };
     try {
-      await signIn(req, res, query);
+      refuseError(query);
+      // Nothing is asked of the provider for an answer without a code, which any link can be.
+      if (!query.get('code')) throw new ExchangeFailure('check_failed', { check: 'callback_parameters' });
+      const earlierUserId = RequestSession.stateOf(session).payload?.user?.id;
+      const result = await exchangeOnce(parts, { req, query, flow, request, earlierUserId });
+      await accept(exchange, result);
+      flows.forget(res, state);
+      redirect(res, result.returnTo);
     } catch (error) {
-      const failed = failureOf(error);
-      if (failed) emit('signInFailed', failed);
-      throw error;
+      // While the provider is away the code is still good, and a reload may try it again.
+      if (error instanceof SessionUnavailableError) throw error;
+      flows.forget(res, state);
+      if (!(error instanceof ExchangeFailure)) throw error;
+      const again = { ...asked, appState: flow.appState };
+      await lead(exchange, { ...rulesOf(error, flow), failure: error, state, returnTo, asked: again });
     }
   };
 
-  async function signIn(...[req, res, query]: Parameters<Route>): Promise<void> {
-    const state = query.get('state') ?? '';
-    const flow = await flows.read(req, res, state);
-    // A link that this browser's own `/login` did not make would sign the visitor in to somebody else's session.
-    if (!flow) throw new SessionSignInError('flow_missing');
-    try {
-      // The provider's text is not ours to show: anybody who can make a link can write it.
-      if (query.has('error')) throw providerError(knownErrorCode({ error: query.get('error') }));
-      // Nothing is asked of the provider for an answer without a code, which any link can be.
-      if (!query.get('code')) throw new SessionSignInError('check_failed', { check: 'callback_parameters' });
-      const { nonce, codeVerifier } = flow;
-      const request = { redirectUri, state, nonce, codeVerifier, codeChallenge: pkceChallenge(codeVerifier) };
-      await find(req).signIn(await exchangeCode(parts, query, request));
-    } catch (error) {
-      // While the provider is away the code is still good, and a reload may try it again.
-      if (!(error instanceof SessionUnavailableError)) flows.forget(res, state);
-      throw error;
+  /** Puts the session of a sign-in on the request and its response. */
+  async function accept(exchange: Exchange, result: SignInResult): Promise<void> {
+    const { payload, sealed, isNew } = result;
+    const check = await checkAgain(payload);
+    await actions.acceptSession(exchange, find(exchange.req), { payload, sealed, check, isNew });
+    parts.marker.clear(exchange);
+    await parts.idTokens.keep(exchange, result);
+  }
+
+  /** The verdict on a session that another request has accepted, or this one a moment ago. */
+  async function checkAgain(payload: Parameters<typeof parts.life.check>[0]) {
+    const check = await parts.life.check(payload, { fresh: true });
+    if (check.verdict === 'valid' || check.verdict === 'unknown') return check;
+    throw new ExchangeFailure('check_failed', { check: 'access_token' });
+  }
+
+  /** After a callback that failed: to where the visitor was going, to the provider once more, or to an error. */
+  async function lead(exchange: Exchange, failed: Failed): Promise<void> {
+    const { req, res } = exchange;
+    const { failure, state, returnTo } = failed;
+    const current = RequestSession.stateOf(find(req));
+    if (isSilentState(state)) {
+      // The visitor has not asked for it, and is not to notice it.
+      if (!failed.mayGoOn && !foundNobody(failure.details.providerError)) report(failure, false);
+      redirect(res, returnTo);
+      return;
     }
-    flows.forget(res, state);
-    redirect(res, flow.returnTo);
-  }
-}
-
-/** The provider's own failures pass, and the visitor can try again. Everything else it says is final. */
-function providerError(code: string | undefined): Error {
-  const isUnavailable = code === 'temporarily_unavailable' || code === 'server_error';
-  return isUnavailable
-    ? new SessionUnavailableError('server_error')
-    : new SessionSignInError('provider_error', { providerError: code });
-}
-
-/** What the event says of a failed sign-in. Failures of the app itself, such as headers that are sent, are not its. */
-function failureOf(error: unknown): SessionEvents['signInFailed'] | undefined {
-  if (error instanceof SessionSignInError) {
-    const { failure, providerError, check } = error;
-    return { failure, providerError, check, restarted: false };
-  }
-  if (error instanceof SessionUnavailableError) {
-    return { failure: 'provider_unavailable', check: error.reason, restarted: false };
-  }
-  return error instanceof SessionUseError && error.code === 'ERR_SESSION_TOKENS_INVALID'
-    ? { failure: 'check_failed', check: 'access_token', restarted: false }
-    : undefined;
-}
-
-// These say that the client is set up wrongly. No visitor can bring them about, so they may use up the event.
-const setupErrors: ReadonlySet<string | undefined> = new Set([
-  'invalid_client',
-  'unauthorized_client',
-  'unsupported_grant_type',
-  'invalid_scope',
-  'invalid_target',
-]);
-
-/**
- * @throws {SessionUnavailableError} the provider cannot be asked now, or refuses us
- * @throws {SessionSignInError} the code or the answer is not good
- */
-async function exchangeCode(
-  { provider, timeoutMs, clockToleranceSeconds, emit }: CallbackParts,
-  query: URLSearchParams,
-  request: SignInRequest,
-): Promise<TokenSet> {
-  const codeRequest = await asked(() => provider.codeRequest(query, request));
-  const answer = await send(codeRequest, { timeoutMs, mayRepeat: false });
-  if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason);
-  const { status, body, retryAfterSeconds } = answer;
-  if (status === 429 || status >= 500) throw new SessionUnavailableError('server_error', retryAfterSeconds);
-  if (status < 200 || status >= 300) {
-    const error = knownErrorCode(body);
-    // A code used twice, by the back button or a reload. A wrong redirect URI says the same.
-    if (error === 'invalid_grant') throw new SessionSignInError('code_spent', { providerError: error });
-    // A made-up code, at a server that says no more than 400.
-    if (error === undefined ? status === 400 : !setupErrors.has(error)) {
-      throw new SessionSignInError('exchange_refused', { providerError: error });
+    // A visitor who may be signed in is not sent to sign in. The page can tell, or says when to come back.
+    if (failed.mayGoOn && (current.signedIn || isRetryable(current.reason))) {
+      redirect(res, returnTo);
+      return;
     }
-    emit('misconfigured', {
-      problem: 'code_exchange',
-      cause: error ?? `http_${status}`,
-      option: 'provider',
-      message: `The provider refused to exchange an authorization code, with HTTP status ${status}${error === undefined ? '' : ` and the code ${error}`}. Check the client's id, secret and redirect URI, and how the client authenticates.`,
+    const isFirst = restartsOf(state) === 0 && !parts.marker.isSet(exchange);
+    if (failed.mayRestart && isFirst && opensPage(req)) {
+      const url = await parts.begin(exchange, { ...failed.asked, returnTo }, { restarts: 1 });
+      await parts.marker.set(exchange);
+      report(failure, true);
+      redirect(res, url);
+      return;
+    }
+    report(failure, false);
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- it is the app's own, whatever that is
+    if (failure.thrown !== undefined) throw failure.thrown;
+    const { providerError, check } = failure.details;
+    const status = isProviderAway(providerError) ? 503 : statusOf(failure);
+    throw new SessionSignInError(failure.failure, {
+      providerError,
+      check,
+      returnTo,
+      signInPath: parts.signInPath,
+      status,
     });
-    throw new SessionUnavailableError('provider_misconfigured');
   }
-  const tokens = await asked(() => provider.readSignIn(body, request, { clockToleranceSeconds }));
-  if (!tokens) throw new SessionSignInError('check_failed', { check: 'access_token_missing' });
-  return tokens;
+
+  function report({ failure, details, isNew }: ExchangeFailure, restarted: boolean): void {
+    if (isNew) parts.life.emit('signInFailed', { failure, ...details, restarted });
+  }
 }
 
-/** Asks a provider object. An answer that fails its checks ends the sign-in; a provider that is away does not. */
-async function asked<Value>(ask: () => Awaitable<Value>): Promise<Value> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (isProviderFailure(error)) throw new SessionUnavailableError(failureReason(error));
-    // Without the cause: it holds the code, or the tokens.
-    throw new SessionSignInError('check_failed', { check: failedCheck(error) ?? 'provider' });
-  }
+const unmatched = { mayGoOn: true, mayRestart: true };
+
+/** What becomes of a visitor whose sign-in was found, and failed. */
+function rulesOf({ failure }: ExchangeFailure, flow: Flow): Pick<Failed, 'mayGoOn' | 'mayRestart'> {
+  // A reload or the back button. Who is signed in already has what they wanted, unless they asked for more.
+  if (failure === 'code_spent') return { mayGoOn: !asksForMore(flow), mayRestart: true };
+  return { mayGoOn: false, mayRestart: false };
+}
+
+function statusOf({ failure }: ExchangeFailure): number {
+  return failure === 'hook_failed' ? 403 : 400;
+}
+
+/** @throws {ExchangeFailure} when the provider has sent an error in place of a code */
+function refuseError(query: URLSearchParams): void {
+  const error = query.get('error');
+  if (error === null) return;
+  // The provider's text is not ours to show: anybody who can make a link can write it.
+  throw new ExchangeFailure('provider_error', { providerError: knownErrorCode({ error }) ?? 'other' });
+}
+
+/** What RFC 6749 section 4.1.2.1 has in place of a 503 and a 500, which no redirect can have. */
+function isProviderAway(providerError: string | undefined): boolean {
+  return providerError === 'temporarily_unavailable' || providerError === 'server_error';
 }

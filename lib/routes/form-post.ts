@@ -13,7 +13,7 @@ const parameters = ['code', 'state', 'iss', 'error'];
  * A callback that takes a form as well (OAuth 2.0 Form Post Response Mode). The form comes from the provider's site, so
  * the browser leaves our Lax flow cookie at home. A 303 makes it come once more with a GET, and then with the cookie.
  */
-export function withFormPost(callback: Route, redirectUri: string): Route {
+export function withFormPost(callback: Route, redirectUriOf: (req: IncomingMessage) => string): Route {
   return async (req, res, query) => {
     if (req.method !== 'POST') return callback(req, res, query);
     const form = await readForm(req);
@@ -23,7 +23,7 @@ export function withFormPost(callback: Route, redirectUri: string): Route {
     }
     const brought = new URLSearchParams();
     for (const name of parameters) for (const value of form.getAll(name)) brought.append(name, value);
-    redirect(res, `${redirectUri}?${brought.toString()}`);
+    redirect(res, `${redirectUriOf(req)}?${brought.toString()}`);
   };
 }
 

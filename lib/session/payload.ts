@@ -107,6 +107,10 @@ export interface TokenSet extends Pick<PayloadFields, IdTokenField | 'tokenKind'
   readonly impersonator?: Impersonator | undefined;
   /** Lifetime of an opaque access token, in seconds from now. */
   readonly expiresIn?: number | undefined;
+  /** The ID token of a sign-in. It is not part of the session. */
+  readonly idToken?: string | undefined;
+  /** Tokens of the provider behind the provider, as WorkOS hands them on. They are kept nowhere. */
+  readonly oauthTokens?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** One field of the payload: everything that the code has to know of it. */

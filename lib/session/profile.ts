@@ -1,5 +1,5 @@
 import { type ClaimMapper, type Granted, grantedBy } from './claim-map.js';
-import type { Impersonator, SessionPayload, ShownField, User } from './payload.js';
+import type { Impersonator, SessionPayload, SessionUser, ShownField, User } from './payload.js';
 
 /** The claims of a token. Add your own by declaration merging: `interface SessionClaims { tier?: string }`. */
 // eslint-disable-next-line @typescript-eslint/consistent-indexed-object-style -- an interface, so that apps can add to it
@@ -27,6 +27,14 @@ export interface SessionProfile<U extends User = User> {
   readonly impersonator: Impersonator | undefined;
   /** How the user signed in, where the provider says so. */
   readonly authenticationMethod: string | undefined;
+}
+
+/** Somebody is signed in. */
+export interface Authenticated<U extends User = SessionUser> extends SessionProfile<U> {
+  readonly authenticated: true;
+  /** For calling APIs. */
+  readonly accessToken: string;
+  readonly expiresAt: Date;
 }
 
 // These two are on the session itself: one is a date there, the other a copy for each request.

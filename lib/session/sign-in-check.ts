@@ -27,5 +27,11 @@ export type SignInCheck =
   | 'id_token_access_token_hash'
   /** The userinfo endpoint speaks of another user than the ID token. */
   | 'userinfo_subject'
+  /** The session is of another organization than the one that was asked for. */
+  | 'organization'
+  /** The visitor signed in at the provider longer ago than was asked for. */
+  | 'max_age'
+  /** The session has none of the `acr` values that were asked for. */
+  | 'acr'
   /** The provider object refuses the answer without saying why. */
   | 'provider';

@@ -21,6 +21,7 @@ const signInRequest: SignInRequest = {
   redirectUri: 'https://app.example.com/callback?tenant=a',
   state: 'state-4mY2 &=',
   nonce: 'nonce-8kQ1',
+  parameters: {},
   codeVerifier: 'verifier-0123456789-0123456789-0123456789-abc',
   codeChallenge: pkceChallenge('verifier-0123456789-0123456789-0123456789-abc'),
 };

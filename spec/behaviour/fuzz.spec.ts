@@ -1,4 +1,4 @@
-import { createCipheriv, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { createCipheriv, createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { Agent, request } from 'node:http';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -563,6 +563,7 @@ describe('the routes of a sign-in', () => {
         codeVerifier: fc.oneof(fc.constant('a'.repeat(43)), fieldJunk),
         returnTo: fc.oneof(fc.constant('/'), fieldJunk),
         until: fc.oneof(fc.constant(Date.now() + 60_000), fieldJunk),
+        asked: fc.oneof(fc.constant({}), fieldJunk),
       },
       { requiredKeys: [] },
     );
@@ -589,10 +590,11 @@ describe('the routes of a sign-in', () => {
     ['no verifier', { codeVerifier: '' }],
     ['a verifier that is none', { codeVerifier: 1 }],
     ['nowhere to return to', { returnTo: null }],
+    ['nothing of what was asked', { asked: undefined }],
     ['no end', { until: undefined }],
     ['an end that has passed', { until: Date.now() - 1 }],
     ['an end that is no number', { until: '9999999999999' }],
-  ])('send no code on for a sign-in with %s', async (_, change) => {
+  ])('send no code on for a sign-in with %s', async (what, change) => {
     const login = await ask(apps.express, '/login');
     const state = new URL(login.location!).searchParams.get('state')!;
     const [name = ''] = flowCookieOf(login).split('=');
@@ -600,9 +602,11 @@ describe('the routes of a sign-in', () => {
       boundTo: flowBinding(),
       state,
       nonce: 'nonce',
-      codeVerifier: 'a'.repeat(43),
+      // The verifier names the sign-in: one that was refused once is not asked for again.
+      codeVerifier: createHash('sha256').update(what).digest('base64url'),
       returnTo: '/',
       until: Date.now() + 60_000,
+      asked: {},
     };
     const send = async (flow: object) =>
       ask(apps.express, `/callback?code=junk&state=${state}`, { cookie: `${name}=${await seal(flow)}` });

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import {
+  type BeginSignIn,
   createSessionManager,
   getSession,
   type Misconfiguration,
@@ -75,8 +76,12 @@ const clock = useClock();
 const scanned = useScanned();
 const { attempt, beginSignIn, issue, look, optionsOf } = scanned;
 
-/** An app that prints all it has: each session, each error. */
-async function serve(options: SessionOptions = optionsOf(), before?: (app: App) => void) {
+/**
+ * An app that prints all it has: each session, each error.
+ *
+ * @param asked what the app's own `/login` asks for, where `routes.login` leaves that path to it
+ */
+async function serve(options: SessionOptions = optionsOf(), before?: (app: App) => void, asked: BeginSignIn = {}) {
   const { scanner } = scanned;
   const sessions = withSession(options);
   const show = (session: object) => {
@@ -98,6 +103,11 @@ async function serve(options: SessionOptions = optionsOf(), before?: (app: App) 
     each.get('/asked', async (req, res) => {
       await attempt('what signedIn() throws', () => sessions.signedIn(req));
       await attempt('what authorize() throws', () => sessions.authorize(req, { roles: { any: ['admin', 'owner'] } }));
+      res.end();
+    });
+    each.get('/login', async (req, res) => {
+      res.setHeader('Location', await getSession(req).beginSignIn(asked));
+      res.statusCode = 303;
       res.end();
     });
     each.get('/cleared', (_req, res) => res.setHeader('Set-Cookie', 'wos-session=; Path=/; Max-Age=0').end());
@@ -487,9 +497,17 @@ describe('no secret is shown', () => {
     const app = await serve();
     const whole = await beginSignIn(app);
     expect((await look(whole.browser.get(whole.back))).status).toBe(303);
-    // Once more, by going back.
-    whole.browser.jar.set(app.url, `${whole.cookie}; Path=/`);
-    expect((await look(whole.browser.get(whole.back))).status).toBe(400);
+    // Once more, by going back: at once, and when the first answer is forgotten.
+    for (const seconds of [0, 120]) {
+      clock.advance(seconds);
+      whole.browser.jar.set(app.url, `${whole.cookie}; Path=/`);
+      const again = await look(whole.browser.get(whole.back));
+      expect([again.status, again.headers.get('location')]).toEqual([303, '/']);
+    }
+    // And in a browser that is not signed in.
+    const signedOut = app.browser();
+    signedOut.jar.set(app.url, `${whole.cookie}; Path=/`);
+    expect((await look(signedOut.get(whole.back))).status).toBe(400);
 
     const foreign = await beginSignIn(app);
     expect((await look(app.browser().get(foreign.back))).status).toBe(400);
@@ -509,6 +527,70 @@ describe('no secret is shown', () => {
       return { ...rest, accessToken: access_token };
     };
     expect((await look(partial.browser.get(partial.back))).status).toBe(400);
+  });
+
+  meeting({ failures: ['flow_expired', 'state_mismatch'] })(
+    'in a sign-in that comes back too late, or to another provider',
+    async () => {
+      const app = await serve();
+      const late = await beginSignIn(app);
+      clock.advance(700);
+      expect((await look(late.browser.get(late.back))).status).toBe(400);
+
+      const { apiKey, server } = scanned;
+      const provider = workos({ clientId: 'client_other', apiKey, baseUrl: server.url });
+      const other = await serve(optionsOf({ provider }));
+      const { back, cookie } = await beginSignIn(app);
+      // The same cookies, as where both are served on one host.
+      const moved = other.browser().get(back.replace(app.url, other.url), { headers: { cookie } });
+      expect((await look(moved)).status).toBe(400);
+    },
+  );
+
+  meeting({ failures: ['not_recent', 'other_organization'] })(
+    'in a sign-in that is not what the app asked for',
+    async () => {
+      const answered = { organization_id: 'org_02' };
+      scanned.server.token.reply = (body) => {
+        for (const name of ['access_token', 'refresh_token'])
+          scanned.scanner.plant(`a new ${name}`, String(body[name]));
+        return { ...body, ...answered };
+      };
+      const claims = { org_id: 'org_02', auth_time: Math.trunc(Date.now() / 1000) - 400 };
+      for (const asked of [{ maxAuthAgeSeconds: 300 }, { organizationId: 'org_01' }]) {
+        const app = await serve(optionsOf({ routes: { login: '/sign-in' } }), undefined, asked);
+        const { browser, back } = await beginSignIn(app, { claims });
+        expect((await look(browser.get(back))).status).toBe(400);
+      }
+    },
+  );
+
+  meeting({ failures: ['hook_failed'] })('in a sign-in that the app itself refuses', async () => {
+    const app = await serve(
+      optionsOf({
+        onSignIn: (given) => {
+          // As a careless hook would have it: all that it is given is printed in every way, and sent to the browser.
+          scanned.scanner.watch('what onSignIn is given', ...printed(given));
+          throw Object.assign(new Error(JSON.stringify(given)), { status: 403, given: { ...given.session } });
+        },
+      }),
+    );
+    const { browser, back } = await beginSignIn(app);
+    expect((await look(browser.get(back))).status).toBe(403);
+  });
+
+  const wrongPlace: Meets = { codes: { ERR_SESSION_CROSS_ORIGIN: 403, ERR_SESSION_UNKNOWN_HOST: 421 } };
+  meeting(wrongPlace)('in requests that another site makes, or that come to an unknown host', async () => {
+    const { sealed } = await issue();
+    const app = await serve(optionsOf({ routes: { session: '/session' } }));
+    const headers = { cookie: `wos-session=${sealed}`, origin: 'https://evil.example' };
+    expect((await look(app.browser().post('/session', { headers }))).status).toBe(403);
+
+    const several = await serve(optionsOf({ baseUrl: [origin, 'https://other.example.com'] }));
+    const { searchParams } = new URL((await beginSignIn(app)).back);
+    for (const at of ['/login', `/callback?${searchParams.toString()}`, '/logout']) {
+      expect((await several.send(sealed, at)).status).toBe(421);
+    }
   });
 
   it('in a sign-in whose tokens are refused', async () => {

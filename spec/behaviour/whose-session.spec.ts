@@ -353,7 +353,7 @@ describe('a sign-in', () => {
 
       const page = await browser.get(back.replace(origin, url));
       expect([page.status, page.json.error]).toEqual([400, 'ERR_SESSION_SIGN_IN_FAILED']);
-      expect(errors).toMatchObject([{ failure: 'flow_missing' }]);
+      expect(errors).toMatchObject([{ failure: 'state_mismatch' }]);
       expect([a.received(), b.received(), page.setCookies]).toEqual([[], [], []]);
       expect((await browser.get('/a/')).json).toMatchObject({ authenticated: false, user: null });
 
@@ -372,7 +372,7 @@ describe('a sign-in', () => {
     const back = (await createBrowser(a.url).get(begun)).headers.get('location')!;
     const page = await browser.get(back.replace(`${origin}/b/`, `${url}/a/`));
     expect([page.status, a.received()]).toEqual([400, []]);
-    expect(errors).toMatchObject([{ failure: 'flow_missing' }]);
+    expect(errors).toMatchObject([{ failure: 'state_mismatch' }]);
   });
 
   it('is no session, and a session is no sign-in', async () => {
@@ -475,7 +475,12 @@ describe.each(kinds)('customers and staff on one app, with %s tokens', (kind) =>
       clock.advance(310);
       expect(await both()).toEqual({ customers: 'customer', staff: 'clerk' });
     }
-    expect(browser.jar.cookies.map(({ name }) => name).sort()).toEqual(['__Host-session', '__Host-staff']);
+    expect(browser.jar.cookies.map(({ name }) => name).sort()).toEqual([
+      '__Host-session',
+      '__Host-staff',
+      '__Secure-session-id-token',
+      '__Secure-staff-id-token',
+    ]);
     expect([shop.reuses, desk.reuses]).toEqual([0, 0]);
   });
 

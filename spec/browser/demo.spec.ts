@@ -109,6 +109,20 @@ describeWithPart('chromium', 'demo in Chromium', () => {
     await page.setViewportSize({ width: 1280, height: 900 });
   }
 
+  it('shows a page with a way on to a visitor who declines', async () => {
+    await page.goto(url);
+    await page.getByRole('link', { name: 'Create an account' }).click();
+    await page.getByRole('heading', { name: 'Create an account' }).waitFor();
+    await expectToFitPhone();
+    await button('Not now').click();
+    await page.getByRole('heading', { name: 'You are not signed in' }).waitFor();
+    await expectToFitPhone();
+    await page.getByRole('link', { name: 'Try again' }).click();
+    await page.getByLabel('Your name').waitFor();
+    // The browser reports each answer of 400.
+    expect(complaints.splice(0)).toEqual([expect.stringContaining('400')]);
+  }, 60_000);
+
   it('lets a visitor sign in with a name', async () => {
     await page.goto(url);
     expect(await me()).toBe(401);
@@ -121,6 +135,7 @@ describeWithPart('chromium', 'demo in Chromium', () => {
     await button('Sign in').click();
 
     await shows('name', ', Somebody <b>bold</b>');
+    await shows('greeting', 'Nice to meet you');
     expect(await text('email')).toBe('somebody-b-bold-b@example.com');
     expect(page.url()).toBe(`${url}/`);
     // The demo speaks plain http, so its address alone must have left Secure off.

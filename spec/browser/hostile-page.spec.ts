@@ -7,7 +7,7 @@ import { type Browser, chromium } from 'playwright-core';
 
 import { frameworks, listen, type Listening } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
-import { startNginx } from '../support/nginx.js';
+import { passingOn, startNginx } from '../support/nginx.js';
 import { describeWithPart, partPath } from '../support/system-parts.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 import { sealedSession, workosOptions } from '../support/workos-session.js';
@@ -104,7 +104,7 @@ describeWithPart('chromium', 'one click on a hostile page, in Chromium', () => {
   describeWithPart('nginx', 'behind nginx as it comes', () => {
     it('leaves the app, /login and /logout in reach', async () => {
       const { origin } = await serveApp(async (port) => {
-        const nginx = await startNginx(port);
+        const nginx = await startNginx(passingOn(port));
         closing.push(nginx.close);
         return `http://localhost:${nginx.port}`;
       });

@@ -47,6 +47,7 @@ const appAround = `
   export const store: (sealed: string) => Promise<void>;
   export const authenticateWithPassword: (body: unknown) => Promise<TokenSet>;
   export const fromAppSession: (sessions: Sessions, secret: string | undefined) => { before: RequestHandler; after: RequestHandler };
+  export const database: { add: (user: User) => Promise<boolean> };
   export const ours: string;
   export const oldCookies: { name: string }[];
 `;

@@ -8,19 +8,23 @@ import { setTimeout } from 'node:timers/promises';
 
 import { partPath } from './system-parts.js';
 
-/** A real nginx with its own defaults, in front of an app. */
-export async function startNginx(appPort: number): Promise<{ port: number; close: () => Promise<void> }> {
+export interface Nginx {
+  readonly port: number;
+  close: () => Promise<void>;
+}
+
+/** A real nginx with its own defaults and these `server` blocks, on a port that it is told. */
+export async function startNginx(serversAt: (port: number) => string): Promise<Nginx> {
   const folder = mkdtempSync(path.join(tmpdir(), 'sealed-session-nginx-'));
   mkdirSync(path.join(folder, 'logs'));
   const port = await freePort();
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (of) => `${of}_temp_path ${folder}/${of};`,
   );
-  const server = `server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${appPort}; } }`;
   writeFileSync(
     path.join(folder, 'nginx.conf'),
     `daemon off; pid ${folder}/pid; error_log ${folder}/logs/error.log;
-     events {} http { access_log off; ${temporary.join(' ')} ${server} }`,
+     events {} http { access_log off; ${temporary.join(' ')} ${serversAt(port)} }`,
   );
   const nginx = spawn(partPath('nginx')!, ['-p', folder, '-c', path.join(folder, 'nginx.conf')], { stdio: 'inherit' });
   const ended = once(nginx, 'exit');
@@ -33,6 +37,11 @@ export async function startNginx(appPort: number): Promise<{ port: number; close
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A `server` block as it comes: everything goes on to the app. */
+export function passingOn(appPort: number): (port: number) => string {
+  return (port) => `server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${appPort}; } }`;
 }
 
 async function listening(port: number, ended: Promise<unknown>): Promise<void> {

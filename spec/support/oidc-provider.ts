@@ -20,6 +20,10 @@ export interface OidcServerOptions {
   path?: string;
   /** Changes the configuration, and that of its one client. */
   configure?: (configuration: Configuration, client: ClientMetadata) => void;
+  /** Where browsers may be sent back to. */
+  redirectUris?: string[];
+  /** Whether the visitor declines, asked at each sign-in. */
+  declines?: () => boolean;
 }
 
 export type OidcServer = Awaited<ReturnType<typeof startOidcServer>>;
@@ -32,6 +36,8 @@ export async function startOidcServer({
   algorithm = 'RS256',
   path = '',
   configure = () => undefined,
+  redirectUris = ['https://app.example.com/callback'],
+  declines = () => false,
 }: OidcServerOptions = {}) {
   const clientId = 'client_01';
   const clientSecret = 'a secret of the client: with % and + in it';
@@ -49,7 +55,7 @@ export async function startOidcServer({
         client_secret: clientSecret,
         id_token_signed_response_alg: algorithm,
         grant_types: ['authorization_code', 'refresh_token'],
-        redirect_uris: ['https://app.example.com/callback'],
+        redirect_uris: redirectUris,
         post_logout_redirect_uris: ['https://app.example.com/'],
       },
     ],
@@ -112,7 +118,8 @@ export async function startOidcServer({
   handle = async (req, res) => {
     if (path !== '') Object.assign(req, { originalUrl: req.url, url: req.url?.slice(path.length) });
     if (req.url?.startsWith('/interaction/')) {
-      await provider.interactionFinished(req, res, { login: { accountId: 'user_01' }, consent: {} });
+      const answer = declines() ? { error: 'access_denied' } : { login: { accountId: 'user_01' }, consent: {} };
+      await provider.interactionFinished(req, res, answer);
     } else {
       await callback(req, res);
     }

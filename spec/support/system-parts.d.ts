@@ -1,4 +1,4 @@
-export type Part = 'chromium' | 'redis' | 'nginx';
+export type Part = 'chromium' | 'nginx' | 'redis';
 
 /** Where the program is; undefined when it is not installed. */
 export function partPath(name: Part): string | undefined;

@@ -21,8 +21,9 @@ async function callApi() {
 // The log arrives on one long request, guarded when it opens. It renews nothing while it stays open.
 const stream = new EventSource('/api/log');
 stream.onmessage = ({ data }) => {
-  const { user, token, counts, entries = [] } = JSON.parse(data);
+  const { user, greeting, token, counts, entries = [] } = JSON.parse(data);
   if (user) setUser(user);
+  if (greeting) element('greeting').textContent = greeting;
   if (token) state.token = token;
   if (counts) setCounts(counts);
   entries.forEach(showEntry);

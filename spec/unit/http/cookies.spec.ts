@@ -21,6 +21,8 @@ const settings: CookieSettings = {
   sameSite: 'lax',
   secure: true,
   maxAge: 60,
+  partitioned: false,
+  priority: undefined,
 };
 
 const open: Listening[] = [];

@@ -13,7 +13,16 @@ import { createBrowser, type Page } from '../../support/browser.js';
 
 const ours = 'ours=1; Path=/; HttpOnly';
 const settings: CarrierSettings = {
-  cookie: { name: 'ours', domain: undefined, path: '/', sameSite: 'lax', secure: true, maxAge: 60 },
+  cookie: {
+    name: 'ours',
+    domain: undefined,
+    path: '/',
+    sameSite: 'lax',
+    secure: true,
+    maxAge: 60,
+    partitioned: false,
+    priority: undefined,
+  },
   replaces: [],
   header: undefined,
   cacheControl: 'written',

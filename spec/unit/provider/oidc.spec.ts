@@ -317,6 +317,7 @@ describe('with the metadata of an issuer', () => {
     nonce: 'nonce',
     codeVerifier: 'v'.repeat(43),
     codeChallenge: pkceChallenge('v'.repeat(43)),
+    parameters: {},
   };
 
   it.each(ways)('refuses an endpoint that is not https: %s', async (_, ask, name) => {

@@ -367,6 +367,7 @@ describe('a sign-in', () => {
     nonce: 'nonce',
     codeVerifier: 'v'.repeat(43),
     codeChallenge: pkceChallenge('v'.repeat(43)),
+    parameters: {},
   };
 
   it('begins at WorkOS with the state and the PKCE challenge', async () => {
