@@ -40,6 +40,7 @@ export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly
 
 /** What is reported of a refresh that failed. */
 type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
+
 /** How a session is refreshed. */
 export interface LifeRefreshRequest extends RefreshRequest {
   /** Seals the new tokens in place of the newest password. */
