@@ -141,3 +141,15 @@ export const secureUrl: Check = (value) => {
 /** One below which others are found (OpenID Connect Discovery 1.0, section 3, says so of an issuer). */
 export const secureBaseUrl: Check = (value) =>
   secureUrl(value) ?? (String(value).includes('?') ? 'must be a URL without a query.' : undefined);
+
+// Spread, because `every` skips the holes of a list: all of nothing would be met by every session.
+export const listOfTexts = (value: unknown) =>
+  Array.isArray(value) && value.length > 0 && [...(value as unknown[])].every((item) => text(item) === undefined);
+
+/** A list of one or more of these words. */
+export const someOf =
+  (...choices: string[]): Check =>
+  (value) =>
+    listOfTexts(value) && (value as string[]).every((each) => choices.includes(each))
+      ? undefined
+      : `must be a list of one or more of ${choices.map((choice) => `"${choice}"`).join(', ')}.`;

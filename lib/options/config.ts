@@ -17,7 +17,9 @@ import { bindingOf } from '../session/binding.js';
 import { snakeCasePayload } from '../session/codec.js';
 import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
-import { cookieNameOf, isCookieSecure, readSessionOptions, routePaths } from './check-options.js';
+import { readSessionOptions } from './check-options.js';
+import { cookieNameOf, isCookieSecure } from './cookie-checks.js';
+import { routePaths } from './route-checks.js';
 import type { LifetimeOptions, Rule, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
 
 /** How seals are opened and made. */

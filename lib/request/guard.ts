@@ -11,7 +11,7 @@ import {
 import type { Middleware } from '../http/middleware.js';
 import { opensPage } from '../http/navigation.js';
 import { forbidCaching, takesHeaders } from '../http/response-headers.js';
-import { readGuardOptions, readRule } from '../options/check-options.js';
+import { readGuardOptions, readRule } from '../options/rule-checks.js';
 import type { GuardOptions, Rule } from '../options/session-options.js';
 import { demandsOf } from '../rules/rule.js';
 import { isRetryable, type RetryableReason } from '../session/reasons.js';
