@@ -5,19 +5,19 @@ import { SessionUseError } from './errors.js';
 import { deepFreeze, nonEmptyString } from './json.js';
 import type { LifeSettings } from './options/config.js';
 import type { Refreshed } from './refresh/coordinator.js';
-import type { Unavailable } from './refresh/outcome.js';
 import { isOtherUser, type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
 import { claimedMs } from './refresh/shared-outcome.js';
 import { tokenKey } from './refresh/token-key.js';
 import { createReplayWatch } from './replay.js';
+import { createReports } from './reports.js';
 import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
 import { newestData } from './session/newest-data.js';
-import { type HeldClaims, profileOf, sessionIdOf, type SessionProfile } from './session/profile.js';
+import { type HeldClaims, profileOf, type SessionProfile } from './session/profile.js';
 import type { Reason, SealProblem } from './session/reasons.js';
-import { unverifiedClaims } from './session/unverified-claims.js';
+import { idOf, unverifiedClaims } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck } from './token/access-token.js';
 import { settleTokens } from './token/settle-tokens.js';
@@ -37,9 +37,6 @@ export type Over = 'session_revoked' | 'session_expired';
 
 /** What became of refreshing a session. A session that is over is `terminal`, and nothing was sent. */
 export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly reason: Over };
-
-/** What is reported of a refresh that failed. */
-type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
 
 /** How a session is refreshed. */
 export interface LifeRefreshRequest extends RefreshRequest {
@@ -62,6 +59,7 @@ const notesPerIdleTime = 10;
 export function createLifecycle(settings: LifeSettings) {
   const { provider, seals, binding, fleet, refresh: refreshSettings, lifetimes, memory, emit } = settings;
   const { coordinator, ledger } = fleet;
+  const reports = createReports(provider, emit);
   const sealing = seals.sealingUnder();
   const limitsIdleTime = lifetimes.idleMs < Infinity;
   const endings = createEndings(settings);
@@ -129,7 +127,7 @@ export function createLifecycle(settings: LifeSettings) {
       if (!newest || madeAtMs > newest.madeAtMs) newest = { sealed, payload, madeAtMs };
     }
     if (newest) preloadOnce();
-    else reportUnopened(problems);
+    else reports.unopened(problems);
     return newest;
   }
 
@@ -261,7 +259,7 @@ export function createLifecycle(settings: LifeSettings) {
     request: LifeRefreshRequest = {},
   ): Promise<LifeRefresh> {
     const outcome = await refreshUnlessOver(payload, request);
-    reportFailed(payload, outcome);
+    reports.failed(payload, outcome);
     return outcome;
   }
 
@@ -283,36 +281,6 @@ export function createLifecycle(settings: LifeSettings) {
     // The session was signed out while we refreshed: discard the new tokens and leave the cookie alone.
     if (!endings.isReplaced(payload)) void endings.revokeAll(next);
     return { kind: 'terminal', reason: 'session_revoked' };
-  }
-
-  /** Reports a refresh that brought nothing: a session that fails on and on is told once, and so is the operator. */
-  function reportFailed(payload: SessionPayload, outcome: LifeRefresh): void {
-    if (outcome.kind === 'refreshed' || outcome.kind === 'elsewhere') return;
-    const { kind, reason, status, error, retryAfterSeconds, fault, isRepeated }: ReportedFailure = outcome;
-    if (isRepeated) return;
-    const retryable = kind === 'unavailable';
-    emit('refreshFailed', { sessionId: idOf(payload), reason, retryable, status, error, retryAfterSeconds });
-    if (fault !== 'operator') return;
-    emit('misconfigured', {
-      problem: 'refresh_grant',
-      option: 'provider',
-      message:
-        `The ${provider.name} provider refuses to refresh for this client` +
-        `${status === undefined ? '' : `, with status ${status}`}${error === undefined ? '' : ` and ${error}`}. ` +
-        'Correct the client id, its secret and the address in "provider". The cookies are kept: then everybody is in again.',
-    });
-  }
-
-  /** Reports a refresh: once for each request, however many generations old its seal was. */
-  function reportRefreshed(refreshed: Extract<RefreshOutcome, { kind: 'refreshed' }>, ahead = false): void {
-    const { payload, source, startedMs } = refreshed;
-    emit('refreshed', {
-      sessionId: idOf(payload),
-      organizationId: payload.organizationId,
-      source,
-      ahead,
-      durationMs: Date.now() - startedMs,
-    });
   }
 
   /**
@@ -404,47 +372,6 @@ export function createLifecycle(settings: LifeSettings) {
     }
   }
 
-  // Report.
-
-  /** Reports seals of which none opened, and the option to look at when they are another provider's. */
-  function reportUnopened(problems: readonly SealProblem[]): void {
-    emit('rejected', { reason: 'invalid_session_cookie', detail: problems[0] ?? 'bad_shape' });
-    if (!problems.includes('other_provider')) return;
-    emit('misconfigured', {
-      problem: 'other_provider',
-      option: 'cookie.name',
-      message:
-        `Seals of another provider than ${provider.name} come under this cookie name. They are left alone. ` +
-        'Give each provider a "cookie.name" of its own, so that their sessions do not replace each other.',
-    });
-  }
-
-  /** Reports what was wrong with a token, and the option to look at when the set-up is the likelier culprit. */
-  function reportRejected(payload: SessionPayload, rejected: NotValid): void {
-    const sessionId = idOf(payload);
-    if (rejected.verdict === 'unknown') {
-      const { detail: message } = rejected;
-      if (message !== undefined) emit('misconfigured', { problem: 'provider', option: 'provider', message });
-      return;
-    }
-    if (rejected.verdict === 'expired') {
-      const detail = 'a token fresh from the provider has expired: is the clock right?';
-      emit('rejected', { sessionId, reason: 'expired_jwt', detail });
-      return;
-    }
-    const { reason, detail, misconfigured } = rejected;
-    emit('rejected', { sessionId, reason, detail });
-    if (misconfigured === undefined) return;
-    const option = `${provider.accessTokenOptions ?? 'provider'}.${misconfigured}`;
-    emit('misconfigured', {
-      problem: misconfigured,
-      option,
-      message:
-        `The access tokens of the ${provider.name} provider have another ${misconfigured} than the options ask for. ` +
-        `Set "${option}" to what the provider issues. Until then nobody is signed in.`,
-    });
-  }
-
   return Object.freeze({
     emit,
     isShared: ledger.isShared,
@@ -465,7 +392,7 @@ export function createLifecycle(settings: LifeSettings) {
     noteVisit,
     noteKnownVisit,
     refresh,
-    reportRefreshed,
+    reportRefreshed: reports.refreshed,
     isCertainlyOurs,
     successorOf,
     establish,
@@ -478,13 +405,8 @@ export function createLifecycle(settings: LifeSettings) {
     /** Whether the browser can be sent somewhere to end the session at the provider. */
     hasLogoutPage: provider.logoutUrl !== undefined,
     logoutUrl,
-    reportRejected,
+    reportRejected: reports.rejected,
   });
-}
-
-/** The session's id, also when the token that names it is no longer good: enough to end it. */
-export function idOf(payload: SessionPayload): string | undefined {
-  return sessionIdOf(payload, unverifiedClaims(payload.accessToken));
 }
 
 /** The reason that goes with a verdict. */

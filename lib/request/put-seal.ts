@@ -1,6 +1,7 @@
 import { SessionUseError } from '../errors.js';
 import type { Carrier, Exchange } from '../http/carrier.js';
-import { idOf, type Lifecycle } from '../lifecycle.js';
+import type { Lifecycle } from '../lifecycle.js';
+import { idOf } from '../session/unverified-claims.js';
 import type { SessionPayload } from '../session/payload.js';
 
 /** What puts sessions on responses and takes them off. */

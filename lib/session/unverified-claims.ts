@@ -1,6 +1,7 @@
 import { decodeJwt } from 'jose/jwt/decode';
 
-import type { SessionClaims } from './profile.js';
+import type { SessionPayload } from './payload.js';
+import { type SessionClaims, sessionIdOf } from './profile.js';
 
 /** What a JWT says, before anything is verified: for ids and hints, never for a decision. Empty for any other token. */
 export function unverifiedClaims(token: string): SessionClaims {
@@ -9,4 +10,9 @@ export function unverifiedClaims(token: string): SessionClaims {
   } catch {
     return {};
   }
+}
+
+/** The session's id, also when the token that names it is no longer good: enough to end it. */
+export function idOf(payload: SessionPayload): string | undefined {
+  return sessionIdOf(payload, unverifiedClaims(payload.accessToken));
 }

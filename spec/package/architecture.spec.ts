@@ -12,7 +12,7 @@ const levels: readonly (readonly string[])[] = [
   ['with-session.ts', 'require-session.ts', 'session-manager.ts'],
   ['routes/'],
   ['request/', 'loaded-session.ts'],
-  ['lifecycle.ts', 'ending.ts', 'replay.ts'],
+  ['lifecycle.ts', 'ending.ts', 'replay.ts', 'reports.ts'],
   ['rules/'],
   ['testing/'],
   ['options/'],

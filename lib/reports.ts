@@ -1,0 +1,90 @@
+import type { Emit } from './events.js';
+import type { Provider } from './provider/provider.js';
+import type { Unavailable } from './refresh/outcome.js';
+import type { RefreshOutcome } from './refresh/refresh.js';
+import type { SessionPayload } from './session/payload.js';
+import { idOf } from './session/unverified-claims.js';
+import type { Reason, SealProblem } from './session/reasons.js';
+import type { TokenCheck } from './token/access-token.js';
+
+type NotValid = Exclude<TokenCheck, { verdict: 'valid' }>;
+
+/** What is reported of a refresh that failed. */
+type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
+
+/** Makes the reports of a session's life: the events that operators hear, and the option to look at. */
+export function createReports(provider: Provider, emit: Emit) {
+  /** Reports a refresh that brought nothing: a session that fails on and on is told once, and so is the operator. */
+  function failed(
+    payload: SessionPayload,
+    outcome: RefreshOutcome | { readonly kind: 'terminal'; readonly reason: Reason },
+  ): void {
+    if (outcome.kind === 'refreshed' || outcome.kind === 'elsewhere') return;
+    const { kind, reason, status, error, retryAfterSeconds, fault, isRepeated }: ReportedFailure = outcome;
+    if (isRepeated) return;
+    const retryable = kind === 'unavailable';
+    emit('refreshFailed', { sessionId: idOf(payload), reason, retryable, status, error, retryAfterSeconds });
+    if (fault !== 'operator') return;
+    emit('misconfigured', {
+      problem: 'refresh_grant',
+      option: 'provider',
+      message:
+        `The ${provider.name} provider refuses to refresh for this client` +
+        `${status === undefined ? '' : `, with status ${status}`}${error === undefined ? '' : ` and ${error}`}. ` +
+        'Correct the client id, its secret and the address in "provider". The cookies are kept: then everybody is in again.',
+    });
+  }
+
+  /** Reports a refresh: once for each request, however many generations old its seal was. */
+  function refreshed(outcome: Extract<RefreshOutcome, { kind: 'refreshed' }>, ahead = false): void {
+    const { payload, source, startedMs } = outcome;
+    emit('refreshed', {
+      sessionId: idOf(payload),
+      organizationId: payload.organizationId,
+      source,
+      ahead,
+      durationMs: Date.now() - startedMs,
+    });
+  }
+
+  /** Reports seals of which none opened, and the option to look at when they are another provider's. */
+  function unopened(problems: readonly SealProblem[]): void {
+    emit('rejected', { reason: 'invalid_session_cookie', detail: problems[0] ?? 'bad_shape' });
+    if (!problems.includes('other_provider')) return;
+    emit('misconfigured', {
+      problem: 'other_provider',
+      option: 'cookie.name',
+      message:
+        `Seals of another provider than ${provider.name} come under this cookie name. They are left alone. ` +
+        'Give each provider a "cookie.name" of its own, so that their sessions do not replace each other.',
+    });
+  }
+
+  /** Reports what was wrong with a token, and the option to look at when the set-up is the likelier culprit. */
+  function rejected(payload: SessionPayload, check: NotValid): void {
+    const sessionId = idOf(payload);
+    if (check.verdict === 'unknown') {
+      const { detail: message } = check;
+      if (message !== undefined) emit('misconfigured', { problem: 'provider', option: 'provider', message });
+      return;
+    }
+    if (check.verdict === 'expired') {
+      const detail = 'a token fresh from the provider has expired: is the clock right?';
+      emit('rejected', { sessionId, reason: 'expired_jwt', detail });
+      return;
+    }
+    const { reason, detail, misconfigured } = check;
+    emit('rejected', { sessionId, reason, detail });
+    if (misconfigured === undefined) return;
+    const option = `${provider.accessTokenOptions ?? 'provider'}.${misconfigured}`;
+    emit('misconfigured', {
+      problem: misconfigured,
+      option,
+      message:
+        `The access tokens of the ${provider.name} provider have another ${misconfigured} than the options ask for. ` +
+        `Set "${option}" to what the provider issues. Until then nobody is signed in.`,
+    });
+  }
+
+  return { failed, refreshed, unopened, rejected };
+}
