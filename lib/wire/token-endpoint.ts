@@ -53,14 +53,53 @@ const retryableStatuses = [408, 500, 502, 503, 504];
  * @throws when the module cannot be loaded: the installation is broken
  */
 export async function preload(): Promise<void> {
-  await loadClient();
+  await loadClients();
 }
 
-let client: Promise<{ readonly got: Got }> | undefined;
+let clients: Promise<Clients> | undefined;
 
-function loadClient(): Promise<{ readonly got: Got }> {
-  client ??= import('got');
-  return client;
+interface Clients {
+  readonly careful: Got;
+  readonly repeating: Got;
+}
+
+// Prepared once: got reads the options of an instance when it is made, and those of a call at each call.
+async function loadClients(): Promise<Clients> {
+  clients ??= import('got').then(({ got }) => {
+    const usual = got.extend({
+      method: 'POST',
+      // The status is judged first, then the body is parsed: an HTML error page is a 502, not a parse error.
+      responseType: 'text',
+      throwHttpErrors: false,
+      // The body holds the client's secret. A redirect would send it to another address.
+      followRedirect: false,
+      timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: 10_000 },
+      retry: {
+        limit: 2,
+        methods: ['POST'],
+        statusCodes: [],
+        errorCodes: neverConnected,
+        // A longer wait is left to the visitor's next request.
+        maxRetryAfter: 2_000,
+        enforceRetryRules: true,
+        calculateDelay: ({ error: { response, options }, attemptCount }) => {
+          const askedSeconds = readRetryAfter(response?.headers['retry-after'], Date.now()) ?? 0;
+          const delayMs = Math.max(askedSeconds * 1000, 100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2));
+          // A retry may spend at most half of the remaining budget on waiting. Otherwise the answer that we have is
+          // worth more than a time-out: a 429 says when to come back.
+          const remainingMs = (options.context as { deadlineMs: number }).deadlineMs - performance.now();
+          return delayMs < remainingMs / 2 ? delayMs : 0;
+        },
+      },
+    });
+    return {
+      careful: usual.extend({ headers: { connection: 'close' } }),
+      repeating: usual.extend({
+        retry: { statusCodes: retryableStatuses, errorCodes: [...neverConnected, ...brokeOff] },
+      }),
+    };
+  });
+  return clients;
 }
 
 /**
@@ -69,39 +108,23 @@ function loadClient(): Promise<{ readonly got: Got }> {
  * @throws when the HTTP client cannot be loaded: the installation is broken, and the provider was not asked
  */
 export async function send(request: TokenRequest, { timeoutMs, mayRepeat }: SendOptions): Promise<Answer> {
-  const deadline = AbortSignal.timeout(timeoutMs);
   const deadlineMs = performance.now() + timeoutMs;
   // Outside the `try`: a module that is missing must not be reported as a fault of the provider's set-up.
-  const { got } = await loadClient();
+  const { careful, repeating } = await loadClients();
+  let isLate = false as boolean;
+  let deadline: NodeJS.Timeout | undefined;
   try {
-    const sending = got.post(request.url, {
-      headers: mayRepeat ? request.headers : { ...request.headers, connection: 'close' },
+    const sending = (mayRepeat ? repeating : careful)(request.url, {
+      headers: request.headers,
       body: request.body,
-      // The status is judged first, then the body is parsed: an HTML error page is a 502, not a parse error.
-      responseType: 'text',
-      throwHttpErrors: false,
-      // The body holds the client's secret. A redirect would send it to another address.
-      followRedirect: false,
       agent: agentsFor(request.agent, { mayRepeat }),
-      signal: deadline,
-      timeout: { lookup: 3_000, connect: 3_000, secureConnect: 3_000, response: Math.min(10_000, timeoutMs) },
-      retry: {
-        limit: 2,
-        methods: ['POST'],
-        statusCodes: mayRepeat ? retryableStatuses : [],
-        errorCodes: mayRepeat ? [...neverConnected, ...brokeOff] : neverConnected,
-        // A longer wait is left to the visitor's next request.
-        maxRetryAfter: 2_000,
-        enforceRetryRules: true,
-        calculateDelay: ({ error: { response }, attemptCount }) => {
-          const askedSeconds = readRetryAfter(response?.headers['retry-after'], Date.now()) ?? 0;
-          const delayMs = Math.max(askedSeconds * 1000, 100 * 3 ** (attemptCount - 1) * (0.75 + Math.random() / 2));
-          // A retry may spend at most half of the remaining budget on waiting. Otherwise the answer that we have is
-          // worth more than a time-out: a 429 says when to come back.
-          return delayMs < (deadlineMs - performance.now()) / 2 ? delayMs : 0;
-        },
-      },
+      context: { deadlineMs },
     });
+    // A timer of ours: a signal for each request costs got a sixth of the whole.
+    deadline = setTimeout(() => {
+      isLate = true;
+      sending.cancel();
+    }, deadlineMs - performance.now());
     // Counts decompressed bytes: a small answer may unpack into a large one.
     void sending.on('downloadProgress', ({ transferred }) => {
       if (transferred > maxAnswerBytes) sending.cancel();
@@ -114,8 +137,11 @@ export async function send(request: TokenRequest, { timeoutMs, mayRepeat }: Send
       retryAfterSeconds: readRetryAfter(response.headers['retry-after'], Date.now()),
     };
   } catch (error) {
+    if (isLate) return { kind: 'unanswered', reason: 'timeout' };
     if ((error as Error).name === 'CancelError') return { kind: 'unanswered', reason: 'server_error' };
-    const reason = deadline.aborted ? 'timeout' : failureReason(error);
+    const reason = failureReason(error);
     return { kind: 'unanswered', reason, error: systemErrorCode(error) };
+  } finally {
+    clearTimeout(deadline);
   }
 }

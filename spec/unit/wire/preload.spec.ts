@@ -28,7 +28,8 @@ it('is loaded by preload(), before a request needs it', async () => {
   let loads = 0;
   jest.unstable_mockModule('got', () => {
     loads += 1;
-    return { got: {} };
+    const got = { extend: () => got };
+    return { got };
   });
   const { preload } = await import('../../../lib/wire/token-endpoint.js');
   expect(loads).toBe(0);
