@@ -20,7 +20,7 @@ export default {
     // TypeScript's imports name the compiled file; Jest runs the source.
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
-  // `npm test -- --coverage`. What is left out has types only.
+  // `npm run coverage`. What is left out has types only.
   collectCoverageFrom: [
     'lib/**/*.ts',
     '!lib/augment.ts',
