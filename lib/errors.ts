@@ -82,6 +82,16 @@ export class SessionForbiddenError extends SessionError {
   }
 }
 
+/** 403: a page of another origin has sent a request that could change something. It comes without the session. */
+export class SessionCrossOriginError extends SessionError {
+  override readonly name = 'SessionCrossOriginError';
+  readonly code = 'ERR_SESSION_CROSS_ORIGIN';
+
+  constructor() {
+    super(403, 'Another site has sent this request.');
+  }
+}
+
 /** When to come back, where the provider does not say. */
 export const defaultRetryAfterSeconds = 5;
 
@@ -182,8 +192,7 @@ export class SessionUseError extends SessionError {
     | 'ERR_SESSION_COOKIE_TOO_LARGE'
     | 'ERR_SESSION_TOKENS_INVALID'
     | 'ERR_SESSION_SIGN_OUT_REFUSED'
-    | 'ERR_SESSION_UNKNOWN_HOST'
-    | 'ERR_SESSION_CROSS_ORIGIN';
+    | 'ERR_SESSION_UNKNOWN_HOST';
 
   constructor(code: SessionUseError['code'], message: string, status = 500) {
     super(status, message);
@@ -196,6 +205,7 @@ export type AnySessionError =
   | SessionConfigError
   | SessionRequiredError
   | SessionForbiddenError
+  | SessionCrossOriginError
   | SessionUnavailableError
   | SessionSignInError
   | SessionUseError;

@@ -79,6 +79,7 @@ export {
   type ConfigProblem,
   isSessionError,
   SessionConfigError,
+  SessionCrossOriginError,
   SessionError,
   type SessionErrorCode,
   SessionForbiddenError,

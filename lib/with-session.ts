@@ -9,6 +9,7 @@ import { resolveOptions } from './options/config.js';
 import type { GuardOptions, Rule, SessionOptions } from './options/session-options.js';
 import { sessionActions } from './request/actions.js';
 import { sessionOf } from './request/attached.js';
+import { requireSameOrigin } from './request/cross-origin.js';
 import { guard, judgeBy } from './request/guard.js';
 import { sealPlacer } from './request/put-seal.js';
 import type { Session, SignedInSession } from './request/session.js';
@@ -64,6 +65,14 @@ export interface Sessions<U extends User = SessionUser> extends Middleware, Sess
    * const session = await sessions.authorize(req, { roles: 'admin' });
    */
   authorize(req: IncomingMessage, rule?: Rule): Promise<SignedInSession<U>>;
+  /**
+   * Refuses with 403 the unsafe requests (all but `GET`, `HEAD` and `OPTIONS`) that a page of another origin has sent, also
+   * on routes that ask for no session: a sign-in form of your own, or a vote without an account. It needs no session.
+   *
+   * @example
+   * app.post('/sign-in', sessions.requireSameOrigin(), signInWithPassword);
+   */
+  requireSameOrigin(): Middleware;
   /**
    * Answers this package's errors, to be mounted last: a plain page with a link to try again for people, problem details
    * (RFC 9457) for everybody else. All other errors go on to the next error handler. The words are `signIn.errorPage`.
@@ -137,6 +146,10 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
     require: (rule, guardOptions) => {
       refuseRequest(rule, 'sessions.require', '');
       return guard(find, rule, guardOptions);
+    },
+    requireSameOrigin: (...given: unknown[]) => {
+      refuseRequest(given[0], 'sessions.requireSameOrigin', '');
+      return requireSameOrigin(config.visit.crossOriginHeader);
     },
     get: (req) => find(req) as unknown as Session,
     signedIn: (req) => allowed(find(req), judgeSignedIn),

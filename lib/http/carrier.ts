@@ -20,6 +20,8 @@ export interface Exchange {
 
 /** How a seal comes to us and goes back to the client. */
 export interface Carrier {
+  /** What a request brings its seals in. */
+  readonly via: (exchange: Exchange) => 'cookie' | 'header';
   /** The seals that a request may have brought, each to be tried. */
   readonly read: (exchange: Exchange) => readonly string[];
   /** Whether the answer can still take a seal: found out before a token is spent for one. */
@@ -127,6 +129,8 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
   }
 
   return Object.freeze({
+    via: ({ req }: Exchange) => (sentHeader(req) === undefined ? 'cookie' : 'header'),
+
     read: ({ req }: Exchange) => {
       const sent = sentHeader(req);
       if (sent === undefined) return sealCandidates(req.headers.cookie, cookie.name);

@@ -56,7 +56,7 @@ export function basePathOf(url: string): string {
 }
 
 /** `Host` alone. A forwarded header is whatever its sender likes; a proxy that is trusted sets `Host`. */
-function hostOf({ headers }: IncomingMessage): string {
+export function hostOf({ headers }: IncomingMessage): string {
   return String(headers[':authority'] ?? headers.host ?? '').toLowerCase();
 }
 

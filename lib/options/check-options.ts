@@ -28,7 +28,7 @@ import type {
   SessionOptions,
   WhenUnavailable,
 } from './session-options.js';
-import { baseUrls } from './site-checks.js';
+import { baseUrls, origins } from './site-checks.js';
 
 const lifetimeChecks: Checks<LifetimeOptions> = {
   absoluteSeconds: optional(amount('seconds', 1, Infinity)),
@@ -83,6 +83,7 @@ const checks: Checks<SessionOptions> = {
   signOut: optional(object),
   cookie: optional(object),
   header: optional(header),
+  trustedOrigins: optional(origins),
   cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
   lifetime: optional(object),
   refresh: optional(object),

@@ -5,6 +5,7 @@ import { type Fleet, type FleetParts, fleetParts } from '../fleet/fleet.js';
 import { processFleet } from '../fleet/process-fleet.js';
 import type { CarrierSettings } from '../http/carrier.js';
 import type { CookieSettings } from '../http/cookies.js';
+import { type CrossOriginCheck, crossOriginCheck } from '../http/origin.js';
 import { createSite, type Site } from '../http/site.js';
 import type { Provider } from '../provider/provider.js';
 import type { RefreshSettings } from '../refresh/refresh.js';
@@ -61,6 +62,8 @@ export interface VisitSettings {
   readonly staleMs: number;
   /** Whether the cookie travels in clear, so that other hosts than localhost are refused. */
   readonly isInsecure: boolean;
+  /** How an unsafe request of another origin is known. */
+  readonly crossOriginHeader: CrossOriginCheck;
   /** Whether a request only asks how the session is: it refreshes nothing, and is no activity. */
   readonly isPassive: (req: IncomingMessage) => boolean;
 }
@@ -141,6 +144,7 @@ export function resolveOptions(given: unknown, name: string): Config {
       whenUnavailable: typeof whenUnavailable === 'object' ? 'stale' : whenUnavailable,
       staleMs: staleMsOf(whenUnavailable),
       isInsecure,
+      crossOriginHeader: crossOriginCheck(site, [options.baseUrl ?? []].flat(), options.trustedOrigins ?? []),
       isPassive: (req) =>
         paths.session !== undefined && req.method === 'GET' && site?.pathBelow(req)?.split('?', 1)[0] === paths.session,
     },

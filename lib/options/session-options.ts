@@ -237,6 +237,11 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly header?: string | undefined;
   /**
+   * Other origins whose pages may send unsafe requests with the session, such as `https://admin.example.com`. The app's own
+   * are those of `baseUrl`. From anywhere else such a request comes without its session. Default: none.
+   */
+  readonly trustedOrigins?: readonly string[] | undefined;
+  /**
    * Which responses are kept out of caches, whatever the handler said: those with a new cookie, those for signed-in
    * visitors as well, or none. Default: `written`.
    */

@@ -1,4 +1,5 @@
 import { type Check, isLoopback, list, secureBaseUrl, text } from '../checks.js';
+import { originOf } from '../http/origin.js';
 import { basePathOf } from '../http/site.js';
 
 /** Where browsers find the app: one URL, or several with one path. */
@@ -40,6 +41,22 @@ function patternProblem({ hostname, pathname }: URL): string | undefined {
     return 'must have its "*" in the first label, with at least two labels after it, such as "https://shop-*.example.com".';
   }
   return isLoopback(hostname) ? 'can have no "*" on a loopback host.' : undefined;
+}
+
+/** Origins whose pages may act for a visitor, as browsers write them. */
+export const origins: Check = (value) => {
+  if (!Array.isArray(value)) return 'must be a list of origins, such as ["https://admin.example.com"].';
+  return [...(value as unknown[])].every(isOrigin)
+    ? undefined
+    : 'must hold origins alone, such as "https://admin.example.com": with a scheme, without a path and without "*". Plain ' +
+        'http is accepted for localhost, 127.0.0.1 and [::1] only.';
+};
+
+function isOrigin(value: unknown): boolean {
+  if (typeof value !== 'string' || value.includes('*') || originOf(value) !== value.toLowerCase()) return false;
+  // On the way, anybody can write into a page without TLS.
+  const { protocol, hostname } = new URL(value);
+  return protocol !== 'http:' || isLoopback(hostname);
 }
 
 // What the flow itself says. A link that could set one of these would change what the visitor signs in to.

@@ -81,7 +81,9 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
 
     async signOut(exchange, session, options) {
       assertOpen(exchange, 'signOut');
-      const { payload } = RequestSession.stateOf(session);
+      const { payload, ...state } = RequestSession.stateOf(session);
+      // The request came without its session, so that no other origin can sign the visitor out.
+      if (!state.signedIn && state.reason === 'cross_origin_request') return undefined;
       const brought = carrier.read(exchange);
       // With two cookies of the name, the one that was not looked at would sign its visitor in at the next request.
       const others = life.openAll(brought);

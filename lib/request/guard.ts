@@ -4,6 +4,7 @@ import { refuseRequest } from '../checks.js';
 import {
   defaultRetryAfterSeconds,
   SessionConfigError,
+  SessionCrossOriginError,
   SessionForbiddenError,
   SessionRequiredError,
   SessionUnavailableError,
@@ -23,7 +24,7 @@ export type FindSession = (req: IncomingMessage) => RequestSession;
 /** Says whether a session may pass: nothing, or the error that it may not. */
 export type Judge = (session: RequestSession) => GuardError | undefined;
 
-type GuardError = SessionRequiredError | SessionForbiddenError | SessionUnavailableError;
+type GuardError = SessionRequiredError | SessionForbiddenError | SessionCrossOriginError | SessionUnavailableError;
 
 /**
  * Reads a rule once and makes a judge of it: 401 without a session, 403 outside the rule, 503 where it cannot be known.
@@ -41,6 +42,7 @@ export function judgeBy(rule: Rule): Judge {
       return unmet && new SessionForbiddenError(unmet.name);
     }
     const { reason } = state;
+    if (reason === 'cross_origin_request') return new SessionCrossOriginError();
     return isRetryable(reason)
       ? new SessionUnavailableError(reason, retryAfterOf(session))
       : new SessionRequiredError(reason);
@@ -69,7 +71,7 @@ export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions 
       return;
     }
     const error = judge(session);
-    if (!error || error.code === 'ERR_SESSION_FORBIDDEN') {
+    if (!error || error.code === 'ERR_SESSION_FORBIDDEN' || error.code === 'ERR_SESSION_CROSS_ORIGIN') {
       next(error);
       return;
     }

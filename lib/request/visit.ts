@@ -15,6 +15,7 @@ import type { TokenCheck } from '../token/access-token.js';
 import { hasRefreshToken, stateAfterRefresh } from './actions.js';
 import { attach, sessionBefore } from './attached.js';
 import { unavailableError } from './guard.js';
+import { crossOriginRefusal } from './cross-origin.js';
 import type { SealPlacer } from './put-seal.js';
 import { type Mount, RequestSession } from './session-object.js';
 import { type SessionState, signedIn, signedOut, undecided } from './state.js';
@@ -42,6 +43,7 @@ export interface VisitParts {
  */
 export function visitMiddleware({ life, carrier, seals, mount, settings, guard }: VisitParts): Middleware {
   const { isActivity, whenUnavailable, staleMs, isInsecure, isPassive } = settings;
+  const refuseCrossOrigin = crossOriginRefusal(life, carrier, settings.crossOriginHeader);
 
   return function sessionMiddleware(req, res, next) {
     const exchange: Exchange = { req, res };
@@ -77,9 +79,12 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   };
 
   function findState(exchange: Exchange): SessionState | Promise<SessionState> {
-    // 1. Read the seals. If this one was verified recently and nothing is due, stop here.
+    // 1. Read the seals. From another origin they count for nothing. If this one was verified recently and nothing is
+    // due, stop here.
     const brought = carrier.read(exchange);
     if (brought.length === 0) return signedOut('no_session_cookie_provided');
+    const refused = refuseCrossOrigin(exchange, brought);
+    if (refused) return refused;
     const known = knownVisitor(brought);
     if (known) return signedIn(known);
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-import { SessionUseError } from '../errors.js';
+import { SessionCrossOriginError } from '../errors.js';
 import { isCrossSite } from '../http/navigation.js';
 import type { Site } from '../http/site.js';
 import { hasRefreshToken } from '../request/actions.js';
@@ -55,9 +55,7 @@ export function sessionRoute({ find, site, signInPath, signOutPath }: SessionRou
     if (origin === undefined) throw unknownHost();
     const session = find(req);
     if (req.method === 'POST') {
-      if (isCrossSite(req, origin)) {
-        throw new SessionUseError('ERR_SESSION_CROSS_ORIGIN', 'Another site asked to refresh the session.', 403);
-      }
+      if (isCrossSite(req, origin)) throw new SessionCrossOriginError();
       // An expired session was refreshed on the way here.
       if (RequestSession.stateOf(session).signedIn && session.refreshed === false) await session.refresh();
     }

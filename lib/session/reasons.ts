@@ -14,6 +14,8 @@ export type FinalReason =
   | 'no_session_cookie_provided'
   | 'invalid_session_cookie'
   | 'session_expired'
+  /** A page of another origin has sent an unsafe request. The session is good, and this request comes without it. */
+  | 'cross_origin_request'
   /** The provider refuses this session and no other, without a word that it has ended. Its seal is left alone. */
   | 'refresh_refused'
   | TokenReason

@@ -139,6 +139,23 @@ describe('an option with a wrong value', () => {
     ['cookie.maxAge', [0, -1, NaN, -Infinity, '60', null]],
     ['cookie.replaces', [null, {}, 'old', { name: 'old' }]],
     ['header', [null, '', 'x session', 'x:', 1, true, { header: 'x-session' }, ...reservedHeaders]],
+    [
+      'trustedOrigins',
+      [
+        ...[null, 'https://a.example', {}, true, [1], ['']],
+        ...[
+          'https://a.example/',
+          'https://a.example/path',
+          'https://a.example?b',
+          'https://u@a.example',
+          'a.example',
+        ].map((one) => [one]),
+        ...['http://a.example', 'https://*.a.example', '*', 'null', 'https://a.example:443', 'data:x'].map((one) => [
+          one,
+        ]),
+        new Array(1),
+      ],
+    ],
     ['cacheControl', [null, true, 'private', '']],
     ['lifetime', [null, 60, false, []]],
     ['lifetime.absoluteSeconds', [0, ...noSeconds]],

@@ -57,7 +57,8 @@ interface Way {
   readonly path?: string;
   readonly before?: Handler;
   readonly mounted?: 'twice';
-  readonly host?: string;
+  /** Makes it a POST with these headers. */
+  readonly headers?: Record<string, string>;
 }
 
 const seal = async (...[overrides, change]: [Parameters<typeof sealedSession>[1]?, Record<string, unknown>?]) =>
@@ -95,6 +96,12 @@ const ways: readonly Way[] = [
       return sealed;
     },
     shows: { authenticated: true, synchronous: true },
+  },
+  {
+    row: ['is an unsafe one of another origin', '`cross_origin_request`', 'left alone', 'goes on'],
+    headers: { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+    bring: () => seal(expired),
+    shows: { authenticated: false, reason: 'cross_origin_request', retryable: false },
   },
   {
     row: ['has a seal that does not open', '`invalid_session_cookie`', 'left alone', 'goes on'],
@@ -370,7 +377,11 @@ async function serve(framework: Framework, { options = {}, before, mounted }: Wa
       await getSession(req).signOut();
       res.end();
     });
-    each.get('/', (req, res) => {
+    each.use((req, res, next) => {
+      if (req.url !== '/') {
+        next();
+        return;
+      }
       const { synchronous } = req as unknown as { synchronous: boolean };
       res.end(JSON.stringify({ ...toJson(getSession(req)), ...(synchronous && { synchronous }) }));
     });
@@ -379,8 +390,9 @@ async function serve(framework: Framework, { options = {}, before, mounted }: Wa
   return app;
 }
 
-function send(app: Listening, sealed: string | undefined, at = '/'): Promise<Page> {
-  return createBrowser(app.url).get(at, sealed === undefined ? {} : cookieHeader(sealed));
+function send(app: Listening, sealed: string | undefined, at = '/', headers?: Way['headers']): Promise<Page> {
+  const cookie = sealed === undefined ? {} : cookieHeader(sealed).headers;
+  return createBrowser(app.url).fetch(at, { method: headers ? 'POST' : 'GET', headers: { ...cookie, ...headers } });
 }
 
 function becameOfCookie(page: Page): string {
@@ -400,7 +412,7 @@ describe('every way out of a request', () => {
       const brought = await way.bring(app);
       const { seal: sealed, after } =
         typeof brought === 'object' ? brought : { seal: brought, after: () => Promise.resolve() };
-      const page = await send(app, sealed);
+      const page = await send(app, sealed, '/', way.headers);
       await after();
       expect([page.status, becameOfCookie(page)]).toEqual([way.status ?? 200, way.row[2]]);
       expect(page.json).toMatchObject(way.shows);
