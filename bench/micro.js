@@ -15,8 +15,9 @@ import { createLocalJWKSet, jwtVerify } from 'jose';
 
 import { sessionNames } from '../dist/fleet/ledger.js';
 import { sealCandidates, setSeal } from '../dist/http/cookies.js';
-import { createLifecycle, idOf } from '../dist/lifecycle.js';
+import { createLifecycle } from '../dist/lifecycle.js';
 import { resolveOptions } from '../dist/options/config.js';
+import { idOf } from '../dist/session/unverified-claims.js';
 import { onItsOwn } from './affinity.js';
 import { median } from './figures.js';
 import { startProcess } from './processes.js';
@@ -50,6 +51,7 @@ const sealer = ironSealer();
 const compact = compactSealer();
 const seal = await sealer.seal(session, passwords, binding);
 const compactSeal = await compact.seal(session, passwords, binding);
+const compactHeader = `theme=dark; ${cookie.name}=${compactSeal}; locale=en`;
 const header = `theme=dark; ${cookie.name}=${seal}; locale=en`;
 
 const { keys } = await (await fetch(`${url}/sso/jwks/${clientId}`)).json();
@@ -71,8 +73,8 @@ const forgetful = withSession({ ...options, cache: false });
 for (let count = 0; count < 2; count += 1) await visit(remembering);
 
 /** The whole middleware, on what it needs of a request. */
-function visit(middleware) {
-  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: header } };
+function visit(middleware, sent = header) {
+  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: sent } };
   return new Promise((resolve, reject) => {
     middleware(req, {}, () => {
       if (req.session?.authenticated) resolve();
@@ -126,6 +128,7 @@ const steps = [
   { group: 'seal', name: '  iron-session sealData', run: () => sealData(session, { password, ttl: 0 }) },
   { group: 'write', name: 'write the Set-Cookie header', run: () => setSeal(seal, cookie, header) },
   { group: 'first', name: 'first sight, the whole middleware', run: () => visit(forgetful) },
+  { group: 'first', name: '  the same, compact', run: () => visit(forgetful, compactHeader) },
   {
     group: 'first',
     name: '  iron-session + jose by hand',

@@ -154,7 +154,7 @@ export function createLifecycle(settings: LifeSettings) {
    * @returns whether the session has ended by that, which is an option
    */
   function endsAsReplayed(payload: SessionPayload, client?: string): boolean {
-    return isReplayed(payload, idOf(payload), client);
+    return isReplayed(payload, client);
   }
 
   function isPastLifetime(payload: SessionPayload): boolean {

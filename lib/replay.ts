@@ -4,9 +4,10 @@ import { type Endings, tokenEndMs } from './ending.js';
 import type { LifeSettings } from './options/config.js';
 import { tokenKey } from './refresh/token-key.js';
 import type { SessionPayload } from './session/payload.js';
+import { idOf } from './session/unverified-claims.js';
 
 /** Notices an old seal that comes too late, and says whether its session has ended by that. */
-export type ReplayWatch = (payload: SessionPayload, sessionId: string | undefined, client?: string) => boolean;
+export type ReplayWatch = (payload: SessionPayload, client?: string) => boolean;
 
 /**
  * Watches for old seals. A browser that has come with a new seal sends the old one only in requests that were already under
@@ -16,7 +17,7 @@ export function createReplayWatch(settings: LifeSettings, endings: Endings): Rep
   const { provider, fleet, refresh, replay, emit } = settings;
   const reported = new LRUCache<string, true>({ max: 10_000 });
 
-  return (payload, sessionId, client) => {
+  return (payload, client) => {
     const { refreshToken } = payload;
     if (refreshToken === undefined) return false;
     const key = tokenKey(provider, refreshToken);
@@ -25,7 +26,7 @@ export function createReplayWatch(settings: LifeSettings, endings: Endings): Rep
     if (!reported.has(key)) {
       reported.set(key, true);
       emit('replayed', {
-        sessionId,
+        sessionId: idOf(payload),
         what: tokenEndMs(payload) > Date.now() ? 'cookie' : 'refresh_token',
         ageSeconds: Math.round((Date.now() - claimedAtMs) / 1000),
         differs: client === undefined || payload.client === undefined ? undefined : payload.client !== client,

@@ -17,7 +17,8 @@ export type ClaimMap = Partial<Readonly<Record<MappedClaim, string | readonly st
 /** Reads what guards need out of both tokens. The access token's claims are empty where it is opaque to us. */
 export type ClaimMapper = (accessToken: Claims, idToken: Claims) => Granted;
 
-const usualNames: Required<ClaimMap> = {
+/** The names that providers use where no map says otherwise. */
+export const usualNames: Required<ClaimMap> = {
   role: 'role',
   roles: 'roles',
   permissions: 'permissions',
@@ -28,8 +29,17 @@ const usualNames: Required<ClaimMap> = {
 
 const mappedClaims = Object.keys(usualNames) as MappedClaim[];
 
-function pathsOf(map: ClaimMap): (readonly [MappedClaim, readonly string[]])[] {
-  return mappedClaims.map((name) => [name, [map[name] ?? usualNames[name] ?? name].flat()] as const);
+type Paths = readonly (readonly [MappedClaim, readonly string[]])[];
+
+// Read once for each map: a map belongs to a provider, and its claims are read for each new visitor.
+const knownPaths = new WeakMap<ClaimMap, Paths>();
+
+function pathsOf(map: ClaimMap): Paths {
+  const known = knownPaths.get(map);
+  if (known) return known;
+  const paths = mappedClaims.map((name) => [name, [map[name] ?? usualNames[name] ?? name].flat()] as const);
+  knownPaths.set(map, paths);
+  return paths;
 }
 
 /** What a map finds in the claims of one token. */

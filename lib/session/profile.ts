@@ -1,4 +1,4 @@
-import { type ClaimMapper, type Granted, grantedBy } from './claim-map.js';
+import { type ClaimMapper, type Granted, grantedBy, usualNames } from './claim-map.js';
 import type { Impersonator, SessionPayload, SessionUser, ShownField, User } from './payload.js';
 
 /** The claims of a token. Add your own by declaration merging: `interface SessionClaims { tier?: string }`. */
@@ -58,7 +58,7 @@ export function profileOf(payload: SessionPayload, held: HeldClaims, mapClaims?:
   const { claims, fromIdToken = false } = held;
   const granted: Granted = mapClaims
     ? mapClaims(fromIdToken ? {} : claims, payload.idClaims ?? {})
-    : grantedBy({}, claims);
+    : grantedBy(usualNames, claims);
   const role = text(granted.role);
   const roles = texts(granted.roles);
   const profile = {

@@ -1,10 +1,19 @@
 import { decodeJwt } from 'jose/jwt/decode';
 
+import { deepFreeze } from '../json.js';
 import type { SessionPayload } from './payload.js';
 import { type SessionClaims, sessionIdOf } from './profile.js';
 
+// A request asks the same token several times: for its session, its user and its times.
+let last: { readonly token: string; readonly claims: SessionClaims } | undefined;
+
 /** What a JWT says, before anything is verified: for ids and hints, never for a decision. Empty for any other token. */
 export function unverifiedClaims(token: string): SessionClaims {
+  if (last?.token !== token) last = { token, claims: deepFreeze(decoded(token)) };
+  return last.claims;
+}
+
+function decoded(token: string): SessionClaims {
   try {
     return decodeJwt(token);
   } catch {
