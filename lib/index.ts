@@ -10,22 +10,19 @@ export type {
   CacheOptions,
   CookieOptions,
   ErrorPageWords,
-  GuardOptions,
   LifetimeOptions,
-  OneOf,
   RefreshOptions,
   ReplacedCookie,
   RouteOptions,
-  Rule,
   SessionOptions,
   SignInHook,
   SignInHookResult,
   SignInOptions,
   SignInTokens,
   SignOutOptions,
-  Wanted,
   WhenUnavailable,
 } from './options/session-options.js';
+export type { ClaimValue, GuardOptions, OneOf, Rule, RuleRequest, Rules, Wanted } from './options/rule.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
 export { oidc } from './provider/oidc.js';
 export type { Agents } from './wire/agents.js';

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 
 import type { Middleware } from './http/middleware.js';
-import type { GuardOptions, Rule } from './options/session-options.js';
+import type { GuardOptions, Rules } from './options/rule.js';
 import { onlySession } from './request/attached.js';
 import { guard } from './request/guard.js';
 import type { Session } from './request/session.js';
@@ -15,7 +15,7 @@ import type { Session } from './request/session.js';
  * @example
  * router.get('/invoices', requireSession({ permissions: 'billing:read' }), listInvoices);
  */
-export function requireSession(rule?: Rule, options?: GuardOptions): Middleware {
+export function requireSession(rule?: Rules, options?: GuardOptions): Middleware {
   return guard(onlySession, rule, options);
 }
 

@@ -6,11 +6,13 @@ import type { Middleware } from './http/middleware.js';
 import { createLifecycle } from './lifecycle.js';
 import { managerOf, type SessionManager } from './loaded-session.js';
 import { resolveOptions } from './options/config.js';
-import type { GuardOptions, Rule, SessionOptions } from './options/session-options.js';
+import type { GuardOptions, Rules } from './options/rule.js';
+import type { SessionOptions } from './options/session-options.js';
 import { sessionActions } from './request/actions.js';
 import { sessionOf } from './request/attached.js';
 import { requireSameOrigin } from './request/cross-origin.js';
-import { guard, judgeBy } from './request/guard.js';
+import { guard } from './request/guard.js';
+import { judgeBy, whyNobody } from './request/judge.js';
 import { sealPlacer } from './request/put-seal.js';
 import type { Session, SignedInSession } from './request/session.js';
 import type { Mount, RequestSession } from './request/session-object.js';
@@ -38,7 +40,7 @@ export interface Sessions<U extends User = SessionUser> extends Middleware, Sess
    * @example
    * app.get('/invoices', sessions.require({ permissions: 'billing:read' }), listInvoices);
    */
-  require(rule?: Rule, options?: GuardOptions): Middleware;
+  require(rule?: Rules<U>, options?: GuardOptions): Middleware;
   /**
    * The session of these sessions on a request, and of no others.
    *
@@ -64,7 +66,7 @@ export interface Sessions<U extends User = SessionUser> extends Middleware, Sess
    * @example
    * const session = await sessions.authorize(req, { roles: 'admin' });
    */
-  authorize(req: IncomingMessage, rule?: Rule): Promise<SignedInSession<U>>;
+  authorize(req: IncomingMessage, rule?: Rules<U>): Promise<SignedInSession<U>>;
   /**
    * Refuses with 403 the unsafe requests (all but `GET`, `HEAD` and `OPTIONS`) that a page of another origin has sent, also
    * on routes that ask for no session: a sign-in form of your own, or a vote without an account. It needs no session.
@@ -114,7 +116,6 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
     signIn: undefined,
   };
   const find = (req: IncomingMessage) => sessionOf(req, mount);
-  const judgeSignedIn = judgeBy({});
 
   const middleware = visitMiddleware({
     life,
@@ -152,18 +153,21 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
       return requireSameOrigin(config.visit.crossOriginHeader);
     },
     get: (req) => find(req) as unknown as Session,
-    signedIn: (req) => allowed(find(req), judgeSignedIn),
-    authorize: (req, rule) =>
-      new Promise((resolve) => {
-        resolve(allowed(find(req), rule === undefined ? judgeSignedIn : judgeBy(rule)));
-      }),
+    signedIn: (req) => {
+      const session = find(req);
+      return allowed(session, whyNobody(session));
+    },
+    // Async, so that a rule that cannot be one is a rejection too.
+    authorize: async (req, rule = {}) => {
+      const session = find(req);
+      return allowed(session, await judgeBy(rule)(session, req));
+    },
   };
   return Object.freeze(Object.assign(middleware, members, managerOf(life))) as unknown as Sessions<U>;
 }
 
 /** The session, if it may pass. */
-function allowed(session: RequestSession, judge: ReturnType<typeof judgeBy>): SignedInSession {
-  const error = judge(session);
+function allowed(session: RequestSession, error: Error | undefined): SignedInSession {
   if (error) throw error;
   return session as unknown as SignedInSession;
 }

@@ -19,7 +19,7 @@ import { passwordCheck } from '../seal/passwords.js';
 import { cookieChecks, findCookieConflicts, header, replacedCookieChecks } from './cookie-checks.js';
 import { providerProblem, sealerProblem } from './provider-checks.js';
 import { errorPageChecks, findRouteConflicts, routeChecks, signInChecks, signOutChecks } from './route-checks.js';
-import { readRule } from './rule-checks.js';
+import { readRules } from './rule-checks.js';
 import type {
   CacheOptions,
   LifetimeOptions,
@@ -121,7 +121,7 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
 
   const { provider, required } = given;
   if (isFine('provider')) problems.push(...(provider.problems ?? []));
-  const rule = isRecord(required) ? readRule('required', required) : undefined;
+  const rule = isRecord(required) ? readRules('required', required) : undefined;
   problems.push(...(rule?.problems ?? []));
   // Kept as the same object: instances that share their callbacks report a misconfiguration once between them.
   if (given.events && isFine('events')) problems.push(...checkOptions('events', given.events, eventChecks));

@@ -21,7 +21,8 @@ import { type VerifiedSessions, verifiedSessions } from '../session/verified-ses
 import { readSessionOptions } from './check-options.js';
 import { cookieNameOf, isCookieSecure } from './cookie-checks.js';
 import { routePaths } from './route-checks.js';
-import type { LifetimeOptions, Rule, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
+import type { Rules } from './rule.js';
+import type { LifetimeOptions, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
 
 /** How seals are opened and made. */
 export interface SealSettings {
@@ -71,7 +72,7 @@ export interface VisitSettings {
 /** What the place of a session on requests needs to know. */
 export interface MountSettings {
   readonly property: string;
-  readonly required: Rule | undefined;
+  readonly required: Rules | undefined;
   /** Two mounts on one property must share it: it coordinates their refreshes, and remembers what has ended. */
   readonly fleet: Fleet;
 }

@@ -9,31 +9,7 @@ import type { Password } from '../seal/passwords.js';
 import type { Sealer } from '../seal/sealer.js';
 import type { SessionData, SessionUser, User } from '../session/payload.js';
 import type { Authenticated } from '../session/profile.js';
-
-/** Of what a session may have many of: this one, all of these, or any of these. */
-export type Wanted = string | { readonly all: readonly string[] } | { readonly any: readonly string[] };
-
-/** Of what a session has one of: this one, or one of these. */
-export type OneOf = string | readonly string[];
-
-/**
- * Who may pass. Every part that is given must hold. None may be `undefined`: a misspelt variable would be no demand at
- * all. A bare list of permissions or roles is refused, because one reader takes it for "all" and another for "any".
- */
-export interface Rule {
-  readonly permissions?: Wanted;
-  readonly roles?: Wanted;
-  readonly entitlements?: Wanted;
-  readonly featureFlags?: Wanted;
-  /** Signed in to this organization, or to one of these. */
-  readonly organizationId?: OneOf;
-}
-
-/** How a guard answers, which is no part of who may pass. */
-export interface GuardOptions {
-  /** Whether a visitor who opens a page is sent to sign in rather than answered 401. Default: true. */
-  readonly redirect?: boolean | undefined;
-}
+import type { OneOf, Rules } from './rule.js';
 
 /**
  * The paths of `sessions.routes()`. A path, `true` for the one named here, `false` for none. The first three are on
@@ -214,7 +190,7 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly baseUrl?: OneOf | undefined;
   /** Makes the middleware the guard itself: `true`, or a rule. Default: false. */
-  readonly required?: boolean | Rule | undefined;
+  readonly required?: boolean | Rules<U> | undefined;
   /** Where the session is on the request. Default: `session`. */
   readonly property?: string | undefined;
   /** The fields of the user that are sealed; `id` always is. Default: all. */

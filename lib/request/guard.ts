@@ -1,53 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { refuseRequest } from '../checks.js';
-import {
-  defaultRetryAfterSeconds,
-  SessionConfigError,
-  SessionCrossOriginError,
-  SessionForbiddenError,
-  SessionRequiredError,
-  SessionUnavailableError,
-} from '../errors.js';
-import type { Middleware } from '../http/middleware.js';
+import { defaultRetryAfterSeconds, SessionConfigError, SessionUnavailableError } from '../errors.js';
+import type { Exchange } from '../http/carrier.js';
+import type { Middleware, Next } from '../http/middleware.js';
 import { opensPage } from '../http/navigation.js';
 import { forbidCaching, takesHeaders } from '../http/response-headers.js';
-import { readGuardOptions, readRule } from '../options/rule-checks.js';
-import type { GuardOptions, Rule } from '../options/session-options.js';
-import { demandsOf } from '../rules/rule.js';
-import { isRetryable, type RetryableReason } from '../session/reasons.js';
-import { RequestSession, retryAfterOf } from './session-object.js';
+import { readGuardOptions } from '../options/rule-checks.js';
+import type { GuardOptions, Rules } from '../options/rule.js';
+import { isPromise } from '../rules/demand.js';
+import type { RetryableReason } from '../session/reasons.js';
+import { type GuardError, judgeBy } from './judge.js';
+import { RequestSession } from './session-object.js';
 
 /** Whose session a guard asks: that of one mount, or the only one on the request. */
 export type FindSession = (req: IncomingMessage) => RequestSession;
-
-/** Says whether a session may pass: nothing, or the error that it may not. */
-export type Judge = (session: RequestSession) => GuardError | undefined;
-
-type GuardError = SessionRequiredError | SessionForbiddenError | SessionCrossOriginError | SessionUnavailableError;
-
-/**
- * Reads a rule once and makes a judge of it: 401 without a session, 403 outside the rule, 503 where it cannot be known.
- *
- * @throws {SessionConfigError} when the rule cannot be one
- */
-export function judgeBy(rule: Rule): Judge {
-  const { given, problems } = readRule('rule', rule);
-  if (problems.length > 0) throw new SessionConfigError(problems);
-  const demands = demandsOf(given);
-  return (session) => {
-    const state = RequestSession.stateOf(session);
-    if (state.signedIn) {
-      const unmet = demands.find((demand) => !demand.isMet(state.profile));
-      return unmet && new SessionForbiddenError(unmet.name);
-    }
-    const { reason } = state;
-    if (reason === 'cross_origin_request') return new SessionCrossOriginError();
-    return isRetryable(reason)
-      ? new SessionUnavailableError(reason, retryAfterOf(session))
-      : new SessionRequiredError(reason);
-  };
-}
 
 /**
  * A guard: the route runs for a session that may pass. A visitor who opens a page without being signed in goes to sign
@@ -55,7 +22,7 @@ export function judgeBy(rule: Rule): Judge {
  *
  * @throws {SessionConfigError} when the rule or the options cannot be ones
  */
-export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions = {}): Middleware {
+export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions = {}): Middleware {
   refuseRequest(rule, 'requireSession', '');
   const judge = judgeBy(rule);
   const { given, problems } = readGuardOptions(options);
@@ -64,13 +31,30 @@ export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions 
 
   return function requireSessionMiddleware(req, res, next) {
     let session: RequestSession;
+    let judged: ReturnType<typeof judge>;
     try {
       session = find(req);
+      judged = judge(session, req);
     } catch (error) {
       next(error);
       return;
     }
-    const error = judge(session);
+    if (!isPromise(judged)) {
+      answer(session, judged, { req, res }, next);
+      return;
+    }
+    // The rest of the app runs outside the promise, so that what a handler throws is not taken for the rule's.
+    Promise.resolve(judged).then(
+      (error) => {
+        process.nextTick(answer, session, error, { req, res }, next);
+      },
+      (error: unknown) => {
+        process.nextTick(next, error);
+      },
+    );
+  };
+
+  function answer(session: RequestSession, error: GuardError | undefined, { req, res }: Exchange, next: Next): void {
     if (!error || error.code === 'ERR_SESSION_FORBIDDEN' || error.code === 'ERR_SESSION_CROSS_ORIGIN') {
       next(error);
       return;
@@ -95,7 +79,7 @@ export function guard(find: FindSession, rule: Rule = {}, options: GuardOptions 
         },
       );
     }
-  };
+  }
 }
 
 function toSignIn(res: ServerResponse, path: string): void {

@@ -177,7 +177,7 @@ export class RequestSession implements Fields {
   }
 
   get stale(): boolean | undefined {
-    return this.#state.signedIn ? this.#state.stale : undefined;
+    return this.#state.signedIn ? this.#state.stale !== undefined : undefined;
   }
 
   get reason(): Reason | undefined {

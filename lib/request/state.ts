@@ -12,7 +12,14 @@ export interface SignedIn {
   readonly profile: SessionProfile;
   readonly expiresAtMs: number;
   readonly refreshed: boolean;
-  readonly stale: boolean;
+  /** Set where the claims have expired, and serve because the provider cannot be asked. */
+  readonly stale: StaleBecause | undefined;
+}
+
+/** Why claims could not be refreshed, and when to come back where the provider has said so. */
+export interface StaleBecause {
+  readonly reason: RetryableReason;
+  readonly retryAfterSeconds?: number | undefined;
 }
 
 export interface SignedOut {
@@ -25,7 +32,7 @@ export interface SignedOut {
 }
 
 export function signedIn({ payload, profile, expiresAtMs }: VerifiedSession, refreshed = false): SignedIn {
-  return { signedIn: true, payload, profile, expiresAtMs, refreshed, stale: false };
+  return { signedIn: true, payload, profile, expiresAtMs, refreshed, stale: undefined };
 }
 
 /** Not signed in. The payload is that of a seal that could be opened. */

@@ -18,7 +18,7 @@ import { unavailableError } from './guard.js';
 import { crossOriginRefusal } from './cross-origin.js';
 import type { SealPlacer } from './put-seal.js';
 import { type Mount, RequestSession } from './session-object.js';
-import { type SessionState, signedIn, signedOut, undecided } from './state.js';
+import { type SessionState, signedIn, signedOut, type StaleBecause, undecided } from './state.js';
 
 type Expired = Extract<TokenCheck, { verdict: 'expired' }>;
 type Refreshed = Extract<LifeRefresh, { kind: 'refreshed' }>;
@@ -178,7 +178,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
         return signedOut(outcome.reason, payload);
       case 'unavailable':
         return (
-          (outcome.isOutage ? staleState(payload, check) : undefined) ??
+          (outcome.isOutage ? staleState(payload, check, outcome) : undefined) ??
           undecided(outcome.reason, outcome.retryAfterSeconds, payload)
         );
       case 'elsewhere':
@@ -267,12 +267,12 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   }
 
   /** With `staleSeconds`: the claims of an expired token whose signature holds, while it cannot be refreshed. */
-  function staleState(payload: SessionPayload, check: Expired): SessionState | undefined {
+  function staleState(payload: SessionPayload, check: Expired, stale: StaleBecause): SessionState | undefined {
     const { claims, expiresAtMs, fromIdToken } = check;
     if (whenUnavailable !== 'stale' || claims === undefined || expiresAtMs === undefined) return undefined;
     if (Date.now() > expiresAtMs + staleMs) return undefined;
     const profile = life.profile(payload, { claims, fromIdToken });
-    return { signedIn: true, payload, profile, expiresAtMs, refreshed: false, stale: true };
+    return { signedIn: true, payload, profile, expiresAtMs, refreshed: false, stale };
   }
 }
 

@@ -604,10 +604,32 @@ describe('a rule that cannot be one', () => {
     ...['permissions', 'roles', 'entitlements', 'featureFlags'].flatMap((name) =>
       badDemands.map((value): [string[], unknown] => [[`rule.${name}`], { [name]: value }]),
     ),
-    ...[...badValues, { any: ['org_01'] }, { all: ['org_01'] }].map((value): [string[], unknown] => [
-      ['rule.organizationId'],
-      { organizationId: value },
+    // A function may find it in the request.
+    ...[...badValues.filter((value) => typeof value !== 'function'), { any: ['org_01'] }, { all: ['org_01'] }].map(
+      (value): [string[], unknown] => [['rule.organizationId'], { organizationId: value }],
+    ),
+    ...[{}, [], 'email_verified', true, null, undefined, new Map([['a', 1]]), Object.create({ a: 'a' })].map(
+      (claims): [string[], unknown] => [['rule.claims'], { claims }],
+    ),
+    ...[['a'], {}, { all: [] }, { any: [{}] }, { all: ['a'], any: ['b'] }, undefined, NaN, { a: 1 }, () => 'a'].map(
+      (value): [string[], unknown] => [['rule.claims'], { claims: { tier: value } }],
+    ),
+    // What only says that nothing is demanded.
+    ...['impersonated', 'stale'].flatMap((name) =>
+      [true, null, undefined, 'no', 0].map((value): [string[], unknown] => [[`rule.${name}`], { [name]: value }]),
+    ),
+    ...[true, null, undefined, 'isAdmin', {}].map((check): [string[], unknown] => [['rule.check'], { check }]),
+    // Several of which one must hold.
+    ...[[], undefined, null, 'admin', {}, { roles: 'admin' }].map((any): [string[], unknown] => [
+      ['rule.any'],
+      { any },
     ]),
+    [['rule.any[1]'], { any: [{ roles: 'admin' }, {}] }],
+    [['rule.any[0]', 'rule.any[1].roles'], { any: [null, { roles: ['a', 'b'] }] }],
+    [['rule.any[0].any'], { any: [{ any: [{ roles: 'admin' }] }] }],
+    [['rule'], { any: [{ roles: 'admin' }], permissions: 'a' }],
+    [['rule.any'], Object.create({ any: [{ roles: 'admin' }] })],
+    [['rule.any[0].roles'], { any: [Object.create({ roles: 'admin' })] }],
     // How a guard answers is no part of its rule.
     [['rule.redirect'], { redirect: false }],
     [['rule.permissions', 'rule.redirect', 'rule.roles'], { permissions: [], roles: '', redirect: true }],

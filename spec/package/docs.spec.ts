@@ -247,7 +247,10 @@ describe('docs/reference/options.md', () => {
     'workos(options)': () => membersOf('provider/workos.ts', 'WorkosOptions'),
     'oidc(options)': () => membersOf('provider/oidc-options.ts', 'OidcOptions'),
     'redisFleet(options)': () => membersOf('fleet/redis-fleet.ts', 'RedisFleetOptions'),
-    'Rules and guards': () => [...membersOf(file, 'Rule'), ...membersOf(file, 'GuardOptions')],
+    'Rules and guards': () => [
+      ...membersOf('options/rule.ts', 'Rule'),
+      ...membersOf('options/rule.ts', 'GuardOptions'),
+    ],
   };
 
   function listed(title: string): Map<string, string> {

@@ -222,10 +222,32 @@ const cases = sources('ts', {
     const bare: Wanted = ['admin', 'owner'];
     // @ts-expect-error TS2322 a bare list says neither all nor any
     requireSession({ permissions: ['billing:read'] });
-    // @ts-expect-error TS2561 misspelt
+    // @ts-expect-error TS2353 misspelt
     requireSession({ permission: 'billing:read' });
     // @ts-expect-error TS2353 how to answer is no part of a rule
     requireSession({ roles: 'admin', redirect: false });
+  `,
+
+  'takes claims, questions of the app and several rules': `
+    import type { Request } from 'express';
+    import { requireSession, type Rule } from 'express-sealed-session';
+    requireSession({ claims: { email_verified: true, groups: { all: ['staff', 'owners'] }, level: { any: [1, 2] } } });
+    requireSession({ any: [{ roles: 'admin' }, { permissions: 'billing:read' }] });
+    requireSession({ impersonated: false, stale: false });
+    requireSession({ check: (session, req) => session.user.id === req.headers['x-user'] });
+    requireSession({ check: async (session) => Promise.resolve(session.roles.includes('admin')) });
+    // With the request of the app's framework, or without a type.
+    requireSession({ organizationId: (req: Request) => req.params.organizationId });
+    requireSession({ organizationId: (req) => req.params?.organizationId });
+    requireSession({ organizationId: async (req) => Promise.resolve(req.url === '/' ? undefined : ['org_01']) });
+    // @ts-expect-error TS2322 a bare list says neither all nor any
+    requireSession({ claims: { groups: ['staff', 'owners'] } });
+    // @ts-expect-error TS2322 whoever acts as the user may pass by leaving it out
+    requireSession({ impersonated: true });
+    // @ts-expect-error TS2322 a function that answers neither yes nor no
+    requireSession({ check: (session) => session.user.email });
+    // @ts-expect-error TS2353 several rules are no single one
+    const nested: Rule = { any: [{ roles: 'admin' }] };
   `,
 
   'keeps what is said of a bare list for sessions.require, authorize and required': `
@@ -519,9 +541,9 @@ const exactCases = sources('ts', {
     import { requireSession, withSession, workos } from 'express-sealed-session';
     declare const role: string | undefined;
     const sessions = withSession({ provider: workos({ clientId: 'id', apiKey: 'key' }), password: 'secret' });
-    // @ts-expect-error TS2379 a variable that is not set would let everybody pass
+    // @ts-expect-error TS2345 a variable that is not set would let everybody pass
     requireSession({ roles: role });
-    // @ts-expect-error TS2379 the same here
+    // @ts-expect-error TS2345 the same here
     sessions.require({ organizationId: undefined });
     // Options are another matter: undefined is their default.
     withSession({ provider: workos({ clientId: 'id', apiKey: 'key' }), password: 'secret', baseUrl: undefined });

@@ -1,0 +1,118 @@
+import type { Awaitable } from '../awaitable.js';
+import { kind } from '../checks.js';
+import { SessionConfigError } from '../errors.js';
+import type { ClaimValue, OneOf, Rule, RuleRequest, Wanted } from '../options/rule.js';
+import type { SignedInSession } from '../request/session.js';
+
+/** What is asked: a session, by a request. */
+export interface Asked {
+  readonly session: SignedInSession;
+  readonly req: RuleRequest;
+}
+
+/** What would help a visitor who does not meet a demand. */
+export type Help =
+  /** To come back later: it cannot be known now. */
+  'wait';
+
+type Question = (asked: Asked) => Awaitable<boolean>;
+
+/** One part of a rule, as a question to a session. */
+export interface Demand {
+  readonly name: keyof Rule;
+  readonly help: Help | undefined;
+  readonly isMet: Question;
+}
+
+/** How a part of a rule becomes a question. `at` is its option path. */
+interface Row<Name extends keyof Rule> {
+  readonly ask: (wanted: NonNullable<Rule[Name]>, at: string) => Question;
+  /** Default: nothing helps, which is 403. */
+  readonly help?: Help;
+}
+
+/**
+ * What a rule can demand, in the order in which it is asked. First what no other token would change, last the app's own
+ * question, which then hears only of sessions that meet all else. A part that is forgotten does not compile.
+ */
+const rows: { readonly [Name in keyof Required<Rule>]: Row<Name> } = {
+  stale: { ask: () => (asked) => !asked.session.stale, help: 'wait' },
+  impersonated: { ask: () => (asked) => !isImpersonated(asked.session) },
+  organizationId: { ask: beingIn },
+  permissions: { ask: (wanted) => (asked) => holds(asked.session.permissions, wanted) },
+  roles: { ask: (wanted) => (asked) => holds(asked.session.roles, wanted) },
+  entitlements: { ask: (wanted) => (asked) => holds(asked.session.entitlements, wanted) },
+  featureFlags: { ask: (wanted) => (asked) => holds(asked.session.featureFlags, wanted) },
+  claims: { ask: claiming },
+  check: { ask: passing },
+};
+
+/** The demands of a rule, in the order in which they are asked. */
+export function demandsOf(rule: Rule, at: string): readonly Demand[] {
+  const names = Object.keys(rows) as (keyof Rule)[];
+  return names.filter((name) => rule[name] !== undefined).map((name) => demandOf(name, rule[name], at));
+}
+
+function demandOf<Name extends keyof Rule>(name: Name, wanted: Rule[Name], at: string): Demand {
+  const { ask, help } = rows[name];
+  return { name, help, isMet: ask(wanted as NonNullable<Rule[Name]>, `${at}.${name}`) };
+}
+
+/** Whether a list has what is wanted of it. */
+function holds<Value>(held: readonly unknown[], wanted: Wanted<Value>): boolean {
+  if (typeof wanted !== 'object' || wanted === null) return held.includes(wanted);
+  const { all, any } = wanted as { all?: readonly Value[]; any?: readonly Value[] };
+  return all ? all.every((each) => held.includes(each)) : any?.some((each) => held.includes(each)) === true;
+}
+
+// `act` is what a token says of whoever acts as its subject (RFC 8693 section 4.1).
+function isImpersonated({ impersonator, claims }: SignedInSession): boolean {
+  return impersonator !== undefined || claims.act !== undefined;
+}
+
+function beingIn(wanted: NonNullable<Rule['organizationId']>, at: string): Question {
+  if (typeof wanted !== 'function') return ({ session }) => isOneOf(wanted, session.organizationId);
+  return ({ session, req }) => whenKnown(wanted(req), (found) => isOneOf(readFound(found, at), session.organizationId));
+}
+
+function isOneOf(wanted: OneOf | undefined, held: string | undefined): boolean {
+  return held !== undefined && [wanted ?? []].flat().includes(held);
+}
+
+/** What the app's function has found in a request. Anything else must not be taken for no demand. */
+function readFound(found: unknown, at: string): OneOf | undefined {
+  const texts: readonly unknown[] = Array.isArray(found) ? found : [found];
+  if (found === undefined || texts.every((each) => typeof each === 'string')) return found as OneOf | undefined;
+  throw wrongResult(at, 'a string, a list of strings or undefined', found);
+}
+
+function claiming(wanted: NonNullable<Rule['claims']>): Question {
+  const all = Object.entries<Wanted<ClaimValue>>(wanted);
+  return ({ session: { claims } }) =>
+    all.every(([name, value]) => Object.hasOwn(claims, name) && holds([claims[name]].flat(), value));
+}
+
+function passing(check: NonNullable<Rule['check']>, at: string): Question {
+  return ({ session, req }) => whenKnown(check(session, req), (result) => readResult(result, at));
+}
+
+/** Something true-like is a mistake of the app's, such as a promise within a promise. It must let nobody pass. */
+function readResult(result: unknown, at: string): boolean {
+  if (typeof result === 'boolean') return result;
+  throw wrongResult(at, 'true or false', result);
+}
+
+function wrongResult(path: string, expected: string, result: unknown): SessionConfigError {
+  return new SessionConfigError([
+    { path, message: `must return ${expected}, or a promise of it; it returned ${kind(result)}.` },
+  ]);
+}
+
+/** What an answer of the app's means: at once, unless it is a promise. */
+function whenKnown(answer: unknown, read: (answer: unknown) => boolean): Awaitable<boolean> {
+  return isPromise(answer) ? Promise.resolve(answer).then(read) : read(answer);
+}
+
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | undefined | null)?.then === 'function';
+}
