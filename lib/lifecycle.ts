@@ -12,6 +12,7 @@ import { createReplayWatch } from './replay.js';
 import { createReports } from './reports.js';
 import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
+import { ceilingMs } from './session/ceiling.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
 import { newestData } from './session/newest-data.js';
@@ -163,7 +164,7 @@ export function createLifecycle(settings: LifeSettings) {
 
   /** The option whose limit a session has passed. */
   function passedLimit(payload: SessionPayload): string {
-    if ((payload.sessionExpiry ?? Infinity) * 1000 <= Date.now()) return 'session_expiry';
+    if (ceilingMs(payload.sessionExpiry ?? Infinity) <= Date.now()) return 'session_expiry';
     return isTooOld(payload) ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
   }
 

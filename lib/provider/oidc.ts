@@ -38,6 +38,8 @@ const ignoredAtRefresh: ReadonlySet<string | undefined> = new Set([
   'id_token_expiry',
   'id_token_issued_at',
   'id_token_not_before',
+  // The ceiling of before holds on.
+  'id_token_session_expiry',
 ]);
 
 // Of no use to guards, and new in each token.

@@ -1,4 +1,5 @@
 import { isRecord } from '../json.js';
+import { ceilingMs, isCeiling } from './ceiling.js';
 
 /**
  * Who is signed in. From WorkOS: the user object in camelCase, as its JavaScript packages seal it. From an OpenID
@@ -263,8 +264,9 @@ export const payloadFields = {
     isShown: false,
   },
   sessionExpiry: {
-    isOurs: Number.isFinite,
-    otherwise: 'left out',
+    isOurs: isCeiling,
+    // Without it, the session would outlive what the provider allows.
+    otherwise: 'no session',
     snakeCase: 'session_expiry',
     afterRefresh: 'answer, else kept',
     isShown: false,
@@ -336,7 +338,7 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
 /** From when on a session is past its lifetime, in milliseconds. A time that was not noted limits nothing. */
 export function endsAtMs({ startedAt, usedAt, sessionExpiry }: SessionPayload, limits: Lifetimes): number {
   return Math.min(
-    sessionExpiry === undefined ? Infinity : sessionExpiry * 1000,
+    sessionExpiry === undefined ? Infinity : ceilingMs(sessionExpiry),
     startedAt === undefined ? Infinity : startedAt * 1000 + limits.absoluteMs,
     usedAt === undefined ? Infinity : usedAt * 1000 + limits.idleMs,
   );

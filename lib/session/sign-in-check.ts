@@ -25,6 +25,8 @@ export type SignInCheck =
   | 'id_token_not_before'
   | 'id_token_nonce'
   | 'id_token_access_token_hash'
+  /** The provider's end of the session (`session_expiry`) is past, or is no time. */
+  | 'id_token_session_expiry'
   /** The userinfo endpoint speaks of another user than the ID token. */
   | 'userinfo_subject'
   /** The session is of another organization than the one that was asked for. */

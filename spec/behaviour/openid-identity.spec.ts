@@ -112,13 +112,57 @@ describe('who the user is', () => {
     expect(sessionId).toBe('sid_1');
   });
 
-  it('ends the session when the provider wants it to end', async () => {
-    const { signIn, browser } = await serveOp({
-      wire: { idToken: { session_expiry: Math.floor(Date.now() / 1000) + 200 } },
+  const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
+
+  it.each([
+    ['in seconds', () => inSeconds(1000), undefined],
+    ['in milliseconds', () => inSeconds(1000) * 1000, undefined],
+    ['later than absoluteSeconds', () => inSeconds(5000), 1000],
+    ['earlier than absoluteSeconds', () => inSeconds(1000), 5000],
+  ])('ends the session at the ceiling of the provider, %s', async (_, ceiling, absoluteSeconds) => {
+    const { signIn, browser, told } = await serveOp({ wire: { idToken: { session_expiry: ceiling() } } }, undefined, {
+      lifetime: { absoluteSeconds },
     });
     expect((await signIn()).json).toMatchObject(signedIn);
-    clock.advance(250);
+    clock.advance(990);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
+    clock.advance(20);
     expect((await browser.get('/')).json).toMatchObject({ authenticated: false, reason: 'session_expired' });
+    const detail = absoluteSeconds === 1000 ? 'lifetime.absoluteSeconds' : 'session_expiry';
+    expect(told.rejected.at(-1)).toMatchObject({ detail });
+  });
+
+  it.each([
+    ['past', () => inSeconds(-10)],
+    ['a text', () => String(inSeconds(1000))],
+    ['a date', () => '2030-01-01'],
+    ['null', () => null],
+    ['nothing', () => 0],
+  ])('signs nobody in with a ceiling that is %s', async (_, ceiling) => {
+    const { signIn, told } = await serveOp({ wire: { idToken: { session_expiry: ceiling() } } });
+    expect((await signIn()).status).toBe(400);
+    expect(told.signInFailed).toMatchObject([{ failure: 'check_failed', check: 'id_token_session_expiry' }]);
+  });
+
+  it('keeps the ceiling of before where a refresh brings one that cannot be read', async () => {
+    const { signIn, browser, problems } = await serveOp({
+      wire: { idToken: { session_expiry: inSeconds(1000) }, idTokenAtRefresh: { session_expiry: 'soon' } },
+    });
+    await signIn();
+    clock.advance(400);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: true, refreshed: true });
+    expect(problems()).toContain('old_claims id_token_session_expiry');
+    clock.advance(610);
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: false, reason: 'session_expired' });
+  });
+
+  it('moves the ceiling with each refresh, and ends a session whose ceiling has come', async () => {
+    const { op, signIn, browser } = await serveOp({ wire: { idToken: { session_expiry: inSeconds(1000) } } });
+    await signIn();
+    op.wire.idTokenAtRefresh = { session_expiry: inSeconds(350) };
+    clock.advance(400);
+    await browser.get('/');
+    expect((await browser.get('/')).json).toMatchObject({ authenticated: false });
   });
 });
 

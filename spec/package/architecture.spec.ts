@@ -23,13 +23,27 @@ const levels: readonly (readonly string[])[] = [
   ['token/'],
   ['provider/'],
   // What tokens are made of, without a provider.
-  ['token/id-token.ts', 'token/key-set.ts', 'token/rs256.ts', 'token/any-key.ts', 'token/issuer.ts'],
+  [
+    'token/id-token.ts',
+    'token/provider-token.ts',
+    'token/key-set.ts',
+    'token/rs256.ts',
+    'token/any-key.ts',
+    'token/issuer.ts',
+  ],
   ['wire/'],
   ['seal/'],
   ['http/'],
   ['session/'],
   ['checks.ts', 'events.ts', 'errors.ts'],
-  ['session/reasons.ts', 'session/sign-in-check.ts', 'json.ts', 'monotonic.ts', 'awaitable.ts'],
+  [
+    'session/reasons.ts',
+    'session/sign-in-check.ts',
+    'session/notice-check.ts',
+    'json.ts',
+    'monotonic.ts',
+    'awaitable.ts',
+  ],
 ];
 
 /** The public files: they are roofs, and no file stands on them but those that only export names. */
