@@ -33,6 +33,8 @@ export type { AccessTokenOptions, OidcOptions } from './provider/oidc-options.js
 export {
   type AccessTokenRules,
   type BeginSignIn,
+  type Notice,
+  type NoticeHeaders,
   pkceChallenge,
   type Provider,
   type ReadSettings,
@@ -40,6 +42,7 @@ export {
   type SignInRequest,
   type TokenRequest,
 } from './provider/provider.js';
+export type { LogoutToken } from './token/logout-token.js';
 export { providerFailure } from './wire/failure.js';
 export type { Awaitable } from './awaitable.js';
 export { camelCaseFields } from './session/codec.js';

@@ -17,6 +17,8 @@ const optionalProviderMethods: (keyof Provider)[] = [
   'revocationRequest',
   'mapClaims',
   'onMisconfigured',
+  'readWebhook',
+  'readLogoutToken',
 ];
 
 /** What is wrong with a provider object, as the end of a sentence that begins with "It". */

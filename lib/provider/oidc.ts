@@ -4,6 +4,8 @@ import type { SessionPayload, SessionUser, TokenKind, TokenSet, User } from '../
 import type { SessionClaims } from '../session/profile.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { verifyIdToken } from '../token/id-token.js';
+import { verifyLogoutToken } from '../token/logout-token.js';
+import type { ProviderTokenRules } from '../token/provider-token.js';
 import { isIssuerName, isTemplate } from '../token/issuer.js';
 import { type KeySet, keySetOf } from '../token/key-set.js';
 import { getJson } from '../wire/answer.js';
@@ -151,22 +153,25 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
     return keySetOf(provider, { keysUrl: endpoint(as, 'jwks_uri'), agent });
   }
 
-  async function verified(
-    idToken: string,
-    accessTokenBeside: string | undefined,
-    { clockToleranceSeconds }: ReadSettings,
-    expected: { nonce?: string; subject?: string | undefined; sameIssuer?: string | undefined },
-  ): Promise<SessionClaims> {
+  /** What every token must satisfy that the provider writes for this client. */
+  async function tokenRules({ clockToleranceSeconds }: ReadSettings): Promise<ProviderTokenRules> {
     const { value: as } = await metadata.get();
-    return verifyIdToken(idToken, {
+    return {
       ...issuersOf(as),
       clientId,
       algorithms: idTokenAlgorithm === undefined ? asymmetricOf(as) : [idTokenAlgorithm],
       keys: idTokenKeys(as),
       clockToleranceSeconds,
-      accessToken: accessTokenBeside,
-      ...expected,
-    });
+    };
+  }
+
+  async function verified(
+    idToken: string,
+    accessTokenBeside: string | undefined,
+    settings: ReadSettings,
+    expected: { nonce?: string; subject?: string | undefined; sameIssuer?: string | undefined },
+  ): Promise<SessionClaims> {
+    return verifyIdToken(idToken, { ...(await tokenRules(settings)), accessToken: accessTokenBeside, ...expected });
   }
 
   function readTokens(answer: Answer): TokenSet | undefined {
@@ -378,6 +383,7 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
         ? undefined
         : tokenRequest(url, { token: refreshToken, token_type_hint: 'refresh_token' });
     },
+    readLogoutToken: async (token, settings = usualSettings) => verifyLogoutToken(token, await tokenRules(settings)),
   } satisfies Provider);
   return provider;
 }

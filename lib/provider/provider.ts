@@ -9,6 +9,7 @@ import type { ClaimMapper } from '../session/claim-map.js';
 import type { SessionPayload, TokenKind, TokenSet, User } from '../session/payload.js';
 import type { SessionClaims } from '../session/profile.js';
 import type { TerminalReason } from '../session/reasons.js';
+import type { LogoutToken } from '../token/logout-token.js';
 import type { Agents } from '../wire/agents.js';
 import type { TokenRequest } from '../wire/token-endpoint.js';
 
@@ -99,6 +100,25 @@ export interface SignInRequest {
   /** What this sign-in asks for. At the callback, only what the answer is checked for. */
   readonly parameters: BeginSignIn;
 }
+
+/** The headers of a request, by their names in lower case. */
+export type NoticeHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** What a notice of the provider says: this session is over, all of this user's are, or their claims have changed. */
+export type Notice = (
+  | {
+      /** The provider's own id of the session. */
+      readonly sessionId: string;
+    }
+  | {
+      readonly userId: string;
+      /** Not over: the next request refreshes before it is served. Default: false. */
+      readonly refresh?: boolean | undefined;
+    }
+) & {
+  /** When it happened: what began later goes on. Default: now. */
+  readonly at?: Date | undefined;
+};
 
 /**
  * What differs between providers: endpoints, claims and errors. A provider is a plain object, so that it can be
@@ -208,6 +228,17 @@ export interface Provider<U extends User = User> {
     readonly refreshToken: string;
     readonly sessionId?: string | undefined;
   }): Awaitable<TokenRequest | undefined>;
+
+  /**
+   * What has ended by a webhook of the provider, for `routes.webhook`; an empty list where nothing has. Undefined for a
+   * request that is not the provider's: it is refused. To be verified here, by `body` as it was sent.
+   */
+  readWebhook?(body: Buffer, headers: NoticeHeaders): Awaitable<readonly Notice[] | undefined>;
+  /**
+   * What a log-out token says (OpenID Connect Back-Channel Logout 1.0), for `routes.backchannelLogout`. Undefined for one
+   * that does not pass the checks: it is refused.
+   */
+  readLogoutToken?(token: string, settings?: ReadSettings): Awaitable<LogoutToken | undefined>;
 }
 
 /**

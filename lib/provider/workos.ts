@@ -19,13 +19,16 @@ import type { Agents } from '../wire/agents.js';
 import { endingOf, workosEndings } from '../wire/error-code.js';
 import { ProviderFailure } from '../wire/failure.js';
 import { definedOnly, refuseParameters } from './parameters.js';
-import type { BeginSignIn, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
+import type { BeginSignIn, NoticeHeaders, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
+import { readWorkosWebhook } from './workos-webhook.js';
 
 export interface WorkosOptions {
   /** From the WorkOS dashboard, `client_…`. */
   clientId: string | undefined;
   /** The environment's secret key, `sk_…`. Sent to `baseUrl` only. */
   apiKey: string | undefined;
+  /** The secret of the webhook endpoint, from the dashboard. Default: no webhooks. */
+  webhookSecret?: string | undefined;
   /** Default: `https://api.workos.com`. Plain http for loopback hosts only. */
   baseUrl?: string | undefined;
   /**
@@ -49,6 +52,7 @@ export interface WorkosOptions {
 const checks: Checks<WorkosOptions> = {
   clientId: text,
   apiKey: text,
+  webhookSecret: optional(text),
   baseUrl: optional(secureBaseUrl),
   issuer: optional(textOrList),
   audience: optional(textOrList),
@@ -72,6 +76,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
   const {
     clientId = '',
     apiKey = '',
+    webhookSecret,
     baseUrl,
     issuer,
     audience,
@@ -171,6 +176,9 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     revokesSession: true,
     revocationRequest: ({ sessionId }) =>
       sessionId === undefined ? undefined : post('sessions/revoke', { session_id: sessionId }),
+    ...(webhookSecret !== undefined && {
+      readWebhook: (body: Buffer, headers: NoticeHeaders) => readWorkosWebhook(body, headers, webhookSecret),
+    }),
   } satisfies Provider);
 }
 

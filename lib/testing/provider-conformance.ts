@@ -6,15 +6,19 @@ import { isRecord, nonEmptyString, parseObject } from '../json.js';
 import { pkceChallenge, type Provider, type SignInRequest, type TokenRequest } from '../provider/provider.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
 import type { TerminalReason } from '../session/reasons.js';
+import { type SignedWebhook, testNoticeConformance } from './notice-conformance.js';
+import { settled } from './settled.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Answers of a provider that do not have the form of RFC 6749 section 5.1. */
+/** What the suite cannot know of a provider. */
 export interface ProviderAnswers {
   /** A successful answer to a refresh. Default: `access_token`, `refresh_token`, `token_type` and `expires_in`. */
   readonly refresh?: Json | undefined;
   /** The same about a user whose id is `user_b`. Default: with `user`, `user_id`, `sub` and an ID token. */
   readonly otherUser?: Json | undefined;
+  /** A webhook that the provider has signed, for a provider with `readWebhook`. Default: only unsigned ones are tried. */
+  readonly webhook?: SignedWebhook | undefined;
 }
 
 const signInRequest: SignInRequest = {
@@ -88,7 +92,7 @@ const terminalReasons: Readonly<Record<TerminalReason, true>> = {
  *
  * @param provider with working options: any client id and secret will do
  * @param run registers one test with a test runner, as `it` of Jest and Mocha does. A test rejects when it fails
- * @param answers only for a provider whose answers do not have the form of RFC 6749
+ * @param answers for a provider whose answers do not have the form of RFC 6749, or with webhooks
  * @throws never by itself: each finding is the rejection of one test. Its message holds no value of the provider
  * @example
  * import { it } from 'mocha';
@@ -258,6 +262,8 @@ export function testProviderConformance(
     const revoked = provider.revokesSession === true ? session.sessionId : refreshToken;
     if (sent !== undefined) assertRequest('revocationRequest', sent, [revoked]);
   });
+
+  testNoticeConformance(provider, run, answers.webhook);
 }
 
 /** The result of a method, after it was found that the method changed nothing that it was given. */
@@ -270,16 +276,6 @@ async function unchanged<Value>(
   const result = await call();
   assert.ok(JSON.stringify(given) === before, `${method} must not change what it is given.`);
   return result;
-}
-
-/** The result of a method that may as well refuse. */
-async function settled<Value>(call: () => Awaitable<Value>): Promise<Value | undefined> {
-  try {
-    return await call();
-  } catch (error) {
-    if (error instanceof assert.AssertionError) throw error;
-    return undefined;
-  }
 }
 
 function assertSafeUrl(method: string, url: unknown): asserts url is string {

@@ -25,6 +25,7 @@ const levels: readonly (readonly string[])[] = [
   // What tokens are made of, without a provider.
   [
     'token/id-token.ts',
+    'token/logout-token.ts',
     'token/provider-token.ts',
     'token/key-set.ts',
     'token/rs256.ts',

@@ -1,4 +1,5 @@
 import { AssertionError } from 'node:assert';
+import { createHmac } from 'node:crypto';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { oidc, type Provider, type SignInRequest, type TokenRequest, workos } from 'express-sealed-session';
@@ -69,6 +70,39 @@ describe('a provider that keeps the contract passes', () => {
     expect([...(await runSuite(provider, answers)).failures]).toEqual([]);
     const careless = { ...made, readRefresh: () => ({ accessToken: 'a', user: { id: 'user_b' } }) };
     expect([...(await runSuite(careless, answers)).failures.keys()]).toContain(aboutAnother);
+  });
+});
+
+const unsigned = 'refuses a webhook that nobody has signed';
+const changed = 'reads a signed webhook, and refuses it once a byte of it has changed';
+const unsignedToken = 'refuses a log-out token that nobody has signed';
+
+describe('a provider with webhooks', () => {
+  const webhookSecret = 'secret-9qW2';
+  const withWebhooks = workos({ clientId: 'client_01', apiKey: 'secret-4kL7', webhookSecret });
+  const body = Buffer.from('{"event":"session.revoked","data":{"id":"session_01"}}');
+  const time = String(Date.now());
+  const hash = createHmac('sha256', webhookSecret).update(`${time}.`).update(body).digest('hex');
+  const webhook = { body, headers: { 'workos-signature': `t=${time}, v1=${hash}` } };
+
+  it('passes with one that it has signed', async () => {
+    expect([...(await runSuite(withWebhooks, { webhook })).failures]).toEqual([]);
+  });
+
+  it.each<[string, Partial<Provider>]>([
+    ['it refuses everything', { readWebhook: () => undefined }],
+    ['it does not look at the body', { readWebhook: (_, headers) => withWebhooks.readWebhook!(body, headers) }],
+    ['its answer is no list', { readWebhook: () => ({ sessionId: 'session_01' }) as never }],
+    ['it names neither session nor user', { readWebhook: () => [{} as never] }],
+    ['it names both', { readWebhook: () => [{ sessionId: 'a', userId: 'b' }] }],
+    ['it names nobody', { readWebhook: () => [{ userId: '' }] }],
+    ['it refreshes a session', { readWebhook: () => [{ sessionId: 'a', refresh: true }] }],
+    ['its time is a number', { readWebhook: () => [{ userId: 'a', at: 1 as never }] }],
+    ['its time is no time', { readWebhook: () => [{ userId: 'a', at: new Date(NaN) }] }],
+  ])('fails where %s', async (_, methods) => {
+    const { failures } = await runSuite({ ...withWebhooks, ...methods }, { webhook });
+    expect([...failures.keys()]).toContain(changed);
+    for (const failure of failures.values()) expect(String(failure)).not.toContain(webhookSecret);
   });
 });
 
@@ -297,6 +331,13 @@ const broken: [string, object, string[]][] = [
     },
     [revokes],
   ],
+
+  ['webhooks from anybody', { readWebhook: () => [] }, [unsigned]],
+  [
+    'log-out tokens from anybody',
+    { readLogoutToken: (token: string) => ({ id: token, issuer: '', subject: 'user_a' }) },
+    [unsignedToken],
+  ],
 ];
 
 describe('a broken provider fails', () => {
@@ -309,7 +350,8 @@ describe('a broken provider fails', () => {
 
   it('with each test of the suite at least once', async () => {
     const { names } = await runSuite(made);
-    expect([...new Set(broken.flatMap(([, , expected]) => expected))].sort()).toEqual([...names].sort());
+    const failing = new Set([changed, ...broken.flatMap(([, , expected]) => expected)]);
+    expect([...failing].sort()).toEqual([...names].sort());
   });
 
   it('by an assertion that says what to do', async () => {
