@@ -95,19 +95,53 @@ export class SessionCrossOriginError extends SessionError {
 /** When to come back, where the provider does not say. */
 export const defaultRetryAfterSeconds = 5;
 
+/** What is known of why a session could not be checked. Codes and numbers only: a provider's prose may hold a secret. */
+export interface WhyUnavailable {
+  /** When the provider wants to be asked again. */
+  readonly retryAfterSeconds?: number | undefined;
+  /** The HTTP status of its answer, where there was one. */
+  readonly status?: number | undefined;
+  /** The registered error code of its answer; the system's code where there was none, such as `ECONNREFUSED`. */
+  readonly error?: string | undefined;
+}
+
+/** The `cause` of a 503: what the provider answered, or why it did not. */
+export class ProviderUnavailableError extends Error {
+  override readonly name = 'ProviderUnavailableError';
+  readonly reason: RetryableReason;
+  readonly status: number | undefined;
+  readonly error: string | undefined;
+
+  constructor(reason: RetryableReason, { status, error }: WhyUnavailable) {
+    const known = [
+      reason,
+      ...(status === undefined ? [] : [`status ${status}`]),
+      ...(error === undefined ? [] : [error]),
+    ];
+    super(`The provider could not be asked: ${known.join(', ')}.`);
+    this.reason = reason;
+    this.status = status;
+    this.error = error;
+  }
+}
+
 /** 503: whether the visitor is signed in cannot be known right now. Never a sign-out: the cookie is kept. */
 export class SessionUnavailableError extends SessionError {
   override readonly name = 'SessionUnavailableError';
   readonly code = 'ERR_SESSION_UNAVAILABLE';
   readonly reason: RetryableReason;
   readonly retryAfterSeconds: number;
+  /** What the provider answered, or why it did not. For logs: it holds codes only. */
+  override readonly cause: ProviderUnavailableError;
 
-  constructor(reason: RetryableReason, retryAfterSeconds: number = defaultRetryAfterSeconds) {
+  constructor(reason: RetryableReason, why: WhyUnavailable = {}) {
+    const { retryAfterSeconds = defaultRetryAfterSeconds } = why;
     super(503, 'The session cannot be checked right now. Try again shortly.', {
       'Retry-After': String(retryAfterSeconds),
     });
     this.reason = reason;
     this.retryAfterSeconds = retryAfterSeconds;
+    this.cause = new ProviderUnavailableError(reason, why);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { SignInFailure } from './errors.js';
-import type { Reason, RefreshSource, RetryableReason } from './session/reasons.js';
+import type { Reason, RefreshSource, RejectedDetail, RetryableReason } from './session/reasons.js';
 import type { SignInCheck } from './session/sign-in-check.js';
 
 /** What can be wrong with the set-up and shows only at work. */
@@ -42,9 +42,19 @@ interface About {
   readonly sessionId: string | undefined;
 }
 
+/** What every event has. */
+export interface Counted {
+  /**
+   * For how many events this one stands, where it is more than itself: no visitor can fill a log. At most 30 of a kind
+   * are told in a minute.
+   */
+  readonly count?: number;
+}
+
 /**
  * What the package tells the app, by event name: each a past participle. No event carries a cookie, token, code, key
- * or password. `reason` is a `Reason` wherever it stands.
+ * or password. `reason` is a `Reason` wherever it stands. Each is published on `node:diagnostics_channel` too, on
+ * `express-sealed-session:` and its name.
  */
 export interface SessionEvents {
   signedIn: About & { readonly userId: string };
@@ -77,8 +87,24 @@ export interface SessionEvents {
     /** The registered OAuth error code of the answer, or the system's code where there was none. */
     readonly error?: string | undefined;
   };
-  /** A seal or its access token was not accepted. `detail` is for operators: a `SealProblem`, or what was wrong. */
-  rejected: Partial<About> & { readonly reason: Reason; readonly detail: string };
+  /**
+   * A visitor who came with a session is not signed in, or the session cannot be judged now. Failed refreshes are told by
+   * `refreshFailed`.
+   */
+  rejected: Partial<About> & {
+    readonly reason: Reason;
+    /** What exactly was wrong. For operators: a browser is told the reason only. */
+    readonly detail: RejectedDetail;
+    /** Why the key set could not be had: the system's code, or a word such as `http_404`. */
+    readonly error?: string | undefined;
+  };
+  /** Requests came without a session cookie. Told once a minute at most. */
+  cookieMissed: {
+    /** How many, since it was told last. */
+    readonly requests: number;
+    /** How many of them brought other cookies: the browser keeps cookies of this host, and ours is not among them. */
+    readonly withOtherCookies: number;
+  };
   signedOut: About;
   /**
    * An old seal has come although a browser has had its successor for longer than `graceSeconds`: a copy, or a browser that
@@ -111,53 +137,7 @@ export interface SessionEvents {
 
 /** The app's listeners, by event name. What they throw or reject is a warning, never the outcome of a request. */
 export type EventCallbacks = {
-  readonly [Name in keyof SessionEvents]?: ((event: SessionEvents[Name]) => unknown) | undefined;
+  readonly [Name in keyof SessionEvents]?: ((event: SessionEvents[Name] & Counted) => unknown) | undefined;
 };
 
 export type Emit = <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
-
-// An operator who missed it once hears it again, and a log is not flooded.
-const onceMs = 60 * 60_000;
-
-const emitters = new WeakMap<object, Emit>();
-
-/**
- * One emitter for all the sessions of an app that share their callbacks, or without callbacks their provider: they
- * report a misconfiguration once between them.
- */
-export function emitterFor(callbacks: EventCallbacks | undefined, provider: object): Emit {
-  const shared = callbacks ?? provider;
-  const emit = emitters.get(shared) ?? createEmitter({ ...callbacks });
-  emitters.set(shared, emit);
-  return emit;
-}
-
-function createEmitter(callbacks: EventCallbacks): Emit {
-  const reportedAtMs = new Map<string, number>();
-
-  return (name, event) => {
-    if (name === 'misconfigured') {
-      const { problem, cause = '', message } = event as SessionEvents['misconfigured'];
-      const which = `${problem} ${cause}`;
-      if (Date.now() - (reportedAtMs.get(which) ?? -Infinity) < onceMs) return;
-      reportedAtMs.set(which, Date.now());
-      if (!callbacks.misconfigured) warn(message, 'WARN_SESSION_MISCONFIGURED');
-    }
-    try {
-      const result = callbacks[name]?.(event);
-      Promise.resolve(result).catch(() => {
-        warnOfCallback(name);
-      });
-    } catch {
-      warnOfCallback(name);
-    }
-  };
-}
-
-function warnOfCallback(name: string): void {
-  warn(`The "events.${name}" callback failed. The request went on without it.`, 'WARN_SESSION_EVENT_CALLBACK');
-}
-
-function warn(message: string, code: string): void {
-  process.emitWarning(message, { type: 'SessionWarning', code });
-}

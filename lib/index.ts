@@ -52,15 +52,18 @@ export { compactSealer } from './seal/compact.js';
 export { ironSealer } from './seal/iron.js';
 export type { Opened, Sealer } from './seal/sealer.js';
 export type { Password, Passwords } from './seal/passwords.js';
-export type { EventCallbacks, Misconfiguration, SessionEvents } from './events.js';
+export type { Counted, EventCallbacks, Misconfiguration, SessionEvents } from './events.js';
 export type {
   FinalReason,
   NotAuthenticated,
+  PassedLimit,
   Reason,
   RefreshSource,
+  RejectedDetail,
   RetryableReason,
   SealProblem,
   TerminalReason,
+  TokenProblem,
   TokenReason,
 } from './session/reasons.js';
 export type {
@@ -78,6 +81,7 @@ export {
   type AnySessionError,
   type ConfigProblem,
   isSessionError,
+  type ProviderUnavailableError,
   SessionConfigError,
   SessionCrossOriginError,
   SessionError,
@@ -88,4 +92,5 @@ export {
   SessionUnavailableError,
   SessionUseError,
   type SignInFailure,
+  type WhyUnavailable,
 } from './errors.js';

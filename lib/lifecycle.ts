@@ -17,7 +17,7 @@ import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
 import { newestData } from './session/newest-data.js';
 import { type HeldClaims, profileOf, type SessionProfile } from './session/profile.js';
-import type { Reason, SealProblem } from './session/reasons.js';
+import type { PassedLimit, Reason, SealProblem } from './session/reasons.js';
 import { idOf, unverifiedClaims } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck } from './token/access-token.js';
@@ -141,11 +141,14 @@ export function createLifecycle(settings: LifeSettings) {
 
   /** The first rule of a session's life, asked at every door: is it over, as far as this process knows? */
   function whyOver(payload: SessionPayload): Over | undefined {
-    if (isSignedOut(payload)) return 'session_revoked';
+    if (isSignedOut(payload)) {
+      reports.refused(payload, 'session_revoked', 'ended');
+      return 'session_revoked';
+    }
     if (!isPastLifetime(payload)) return undefined;
     // How long the session lay idle, another seal of it may know better. When it began, each seal knows.
     if (isTooOld(payload)) endings.revokePastLifetime(payload);
-    emit('rejected', { sessionId: idOf(payload), reason: 'session_expired', detail: passedLimit(payload) });
+    reports.refused(payload, 'session_expired', passedLimit(payload));
     return 'session_expired';
   }
 
@@ -155,17 +158,18 @@ export function createLifecycle(settings: LifeSettings) {
    * @returns whether the session has ended by that, which is an option
    */
   function endsAsReplayed(payload: SessionPayload, client?: string): boolean {
-    return isReplayed(payload, client);
+    const isOver = isReplayed(payload, client);
+    if (isOver) reports.refused(payload, 'session_revoked', 'replayed');
+    return isOver;
   }
 
   function isPastLifetime(payload: SessionPayload): boolean {
     return endsAtMs(payload, lifetimes) <= Date.now();
   }
 
-  /** The option whose limit a session has passed. */
-  function passedLimit(payload: SessionPayload): string {
-    if (ceilingMs(payload.sessionExpiry ?? Infinity) <= Date.now()) return 'session_expiry';
-    return isTooOld(payload) ? 'lifetime.absoluteSeconds' : 'lifetime.idleSeconds';
+  function passedLimit(payload: SessionPayload): PassedLimit {
+    if (ceilingMs(payload.sessionExpiry ?? Infinity) <= Date.now()) return 'provider_lifetime';
+    return isTooOld(payload) ? 'absolute_lifetime' : 'idle_lifetime';
   }
 
   function isTooOld({ startedAt }: SessionPayload): boolean {
@@ -407,6 +411,8 @@ export function createLifecycle(settings: LifeSettings) {
     hasLogoutPage: provider.logoutUrl !== undefined,
     logoutUrl,
     reportRejected: reports.rejected,
+    reportRefused: reports.refused,
+    reportMissed: reports.missed,
   });
 }
 

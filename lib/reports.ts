@@ -1,10 +1,11 @@
 import type { Emit } from './events.js';
+import { monotonicMs } from './monotonic.js';
 import type { Provider } from './provider/provider.js';
 import type { Unavailable } from './refresh/outcome.js';
 import type { RefreshOutcome } from './refresh/refresh.js';
 import type { SessionPayload } from './session/payload.js';
 import { idOf } from './session/unverified-claims.js';
-import type { Reason, SealProblem } from './session/reasons.js';
+import type { Reason, RejectedDetail, SealProblem } from './session/reasons.js';
 import type { TokenCheck } from './token/access-token.js';
 
 type NotValid = Exclude<TokenCheck, { verdict: 'valid' }>;
@@ -12,8 +13,13 @@ type NotValid = Exclude<TokenCheck, { verdict: 'valid' }>;
 /** What is reported of a refresh that failed. */
 type ReportedFailure = Omit<Unavailable, 'kind' | 'reason'> & { readonly kind: string; readonly reason: Reason };
 
+// How often requests without a seal are told: most of them are no problem of anybody.
+const minuteMs = 60_000;
+
 /** Makes the reports of a session's life: the events that operators hear, and the option to look at. */
 export function createReports(provider: Provider, emit: Emit) {
+  let missing = { requests: 0, withOtherCookies: 0, toldMs: -Infinity };
+
   /** Reports a refresh that brought nothing: a session that fails on and on is told once, and so is the operator. */
   function failed(
     payload: SessionPayload,
@@ -60,17 +66,34 @@ export function createReports(provider: Provider, emit: Emit) {
     });
   }
 
+  /** Reports that a session is not served, where neither its seal nor its token is at fault. */
+  function refused(payload: SessionPayload, reason: Reason, detail: RejectedDetail): void {
+    emit('rejected', { sessionId: idOf(payload), reason, detail });
+  }
+
+  /** Counts a request without a seal, and tells how many there were. */
+  function missed(hasOtherCookies: boolean): void {
+    missing.requests += 1;
+    if (hasOtherCookies) missing.withOtherCookies += 1;
+    const nowMs = monotonicMs();
+    if (nowMs - missing.toldMs < minuteMs) return;
+    const { requests, withOtherCookies } = missing;
+    missing = { requests: 0, withOtherCookies: 0, toldMs: nowMs };
+    emit('cookieMissed', { requests, withOtherCookies });
+  }
+
   /** Reports what was wrong with a token, and the option to look at when the set-up is the likelier culprit. */
   function rejected(payload: SessionPayload, check: NotValid): void {
     const sessionId = idOf(payload);
     if (check.verdict === 'unknown') {
-      const { detail: message } = check;
+      const { reason, message, error, isKeyUnpublished } = check;
+      const ofKeys = isKeyUnpublished === true ? 'key_not_published' : 'keys_not_fetched';
+      emit('rejected', { sessionId, reason, detail: message === undefined ? ofKeys : 'rules_unusable', error });
       if (message !== undefined) emit('misconfigured', { problem: 'provider', option: 'provider', message });
       return;
     }
     if (check.verdict === 'expired') {
-      const detail = 'a token fresh from the provider has expired: is the clock right?';
-      emit('rejected', { sessionId, reason: 'expired_jwt', detail });
+      refused(payload, 'expired_jwt', 'expired_when_issued');
       return;
     }
     const { reason, detail, misconfigured } = check;
@@ -86,5 +109,5 @@ export function createReports(provider: Provider, emit: Emit) {
     });
   }
 
-  return { failed, refreshed, unopened, rejected };
+  return { failed, refreshed, unopened, refused, missed, rejected };
 }

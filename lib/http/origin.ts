@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { hostOf, type Site } from './site.js';
 
 /** The header that says that a request was made by a page of another origin. */
-export type CrossOriginHeader = 'sec-fetch-site' | 'origin' | 'referer';
+export type CrossOriginHeader = 'sec_fetch_site' | 'origin' | 'referer';
 
 /** The header by which an unsafe request is known to come from another origin; undefined for every other request. */
 export type CrossOriginCheck = (req: IncomingMessage) => CrossOriginHeader | undefined;
@@ -36,7 +36,7 @@ export function crossOriginCheck(
     const fetchSite = headers['sec-fetch-site'];
     // A subdomain is on the same site, and may be somebody else's.
     if (fetchSite === 'same-origin' || fetchSite === 'none') return undefined;
-    if (fetchSite !== undefined) return isOwn(req, origin) ? undefined : 'sec-fetch-site';
+    if (fetchSite !== undefined) return isOwn(req, origin) ? undefined : 'sec_fetch_site';
     if (origin !== undefined) return isOwn(req, origin) ? undefined : 'origin';
     // Without any of them it is no browser: every browser sends one of them with a request that is not safe.
     if (referer === undefined) return undefined;

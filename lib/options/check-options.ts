@@ -65,6 +65,7 @@ const eventChecks: Checks<EventCallbacks> = {
   signInFailed: optional(callable),
   signedOut: optional(callable),
   replayed: optional(callable),
+  cookieMissed: optional(callable),
 };
 
 const checks: Checks<SessionOptions> = {

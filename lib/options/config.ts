@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 
-import { type Emit, emitterFor, type SessionEvents } from '../events.js';
+import { emitterFor } from '../emitter.js';
+import type { Emit, SessionEvents } from '../events.js';
 import { type Fleet, type FleetParts, fleetParts } from '../fleet/fleet.js';
 import { processFleet } from '../fleet/process-fleet.js';
 import type { CarrierSettings } from '../http/carrier.js';

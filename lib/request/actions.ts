@@ -37,7 +37,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
     RequestSession.setState(
       session,
       check.verdict === 'unknown'
-        ? undecided(check.reason, undefined, payload)
+        ? undecided(check.reason, payload, check)
         : signedIn(life.remember(sealed, payload, check), true),
     );
     if (isNew) life.emit('signedIn', { sessionId: idOf(payload), userId: payload.user?.id ?? '' });
@@ -186,9 +186,7 @@ export async function stateAfterRefresh(
   if (check.verdict === 'valid') return signedIn(life.remember(sealed, payload, check), true);
   // The new token is kept: what is wrong is more likely the set-up, and that can be put right.
   life.reportRejected(payload, check);
-  return check.verdict === 'unknown'
-    ? undecided(check.reason, undefined, payload)
-    : signedOut(reasonOf(check), payload);
+  return check.verdict === 'unknown' ? undecided(check.reason, payload, check) : signedOut(reasonOf(check), payload);
 }
 
 /** Whether there is something to refresh with. */

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { refuseRequest } from '../checks.js';
-import { defaultRetryAfterSeconds, SessionConfigError, SessionUnavailableError } from '../errors.js';
+import { isDebugging } from '../debug.js';
+import { SessionConfigError, SessionUnavailableError, type WhyUnavailable } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
 import type { Middleware, Next } from '../http/middleware.js';
 import { opensPage } from '../http/navigation.js';
@@ -10,6 +11,7 @@ import { readGuardOptions } from '../options/rule-checks.js';
 import type { GuardOptions, Rules } from '../options/rule.js';
 import { isPromise } from '../rules/demand.js';
 import type { RetryableReason } from '../session/reasons.js';
+import { debugGuard } from './debug-lines.js';
 import { type GuardError, judgeBy } from './judge.js';
 import { RequestSession } from './session-object.js';
 
@@ -55,6 +57,7 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
   };
 
   function answer(session: RequestSession, error: GuardError | undefined, { req, res }: Exchange, next: Next): void {
+    if (isDebugging) debugGuard(req, error);
     if (!error || error.code === 'ERR_SESSION_FORBIDDEN' || error.code === 'ERR_SESSION_CROSS_ORIGIN') {
       next(error);
       return;
@@ -62,7 +65,7 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
     // The answer is about this visitor: a cache must not give it to the next.
     forbidCaching(res);
     if (error.code === 'ERR_SESSION_UNAVAILABLE') {
-      next(unavailableError(res, error.reason, error.retryAfterSeconds));
+      next(withHeaders(res, error));
       return;
     }
     const signIn = RequestSession.signInOf(session);
@@ -92,10 +95,14 @@ function toSignIn(res: ServerResponse, path: string): void {
 export function unavailableError(
   res: ServerResponse,
   reason: RetryableReason,
-  retryAfterSeconds: number = defaultRetryAfterSeconds,
+  why?: WhyUnavailable,
 ): SessionUnavailableError {
+  return withHeaders(res, new SessionUnavailableError(reason, why));
+}
+
+function withHeaders(res: ServerResponse, error: SessionUnavailableError): SessionUnavailableError {
   forbidCaching(res);
   // Also for an error handler that does not look at `error.headers`.
-  if (takesHeaders(res)) res.setHeader('Retry-After', retryAfterSeconds);
-  return new SessionUnavailableError(reason, retryAfterSeconds);
+  if (takesHeaders(res)) res.setHeader('Retry-After', error.retryAfterSeconds);
+  return error;
 }

@@ -14,7 +14,7 @@ import { type Demand, isPromise } from '../rules/demand.js';
 import { judgeOf } from '../rules/judge.js';
 import { isRetryable } from '../session/reasons.js';
 import type { SignedInSession } from './session.js';
-import { RequestSession, retryAfterOf } from './session-object.js';
+import { RequestSession } from './session-object.js';
 
 /** Why nobody is signed in. */
 type NobodyError = SessionRequiredError | SessionCrossOriginError | SessionUnavailableError;
@@ -48,9 +48,7 @@ export function whyNobody(session: RequestSession): NobodyError | undefined {
   if (state.signedIn) return undefined;
   const { reason } = state;
   if (reason === 'cross_origin_request') return new SessionCrossOriginError();
-  return isRetryable(reason)
-    ? new SessionUnavailableError(reason, retryAfterOf(session))
-    : new SessionRequiredError(reason);
+  return isRetryable(reason) ? new SessionUnavailableError(reason, state.why) : new SessionRequiredError(reason);
 }
 
 function errorOf(session: RequestSession, unmet: Demand | undefined): GuardError | undefined {
@@ -59,7 +57,7 @@ function errorOf(session: RequestSession, unmet: Demand | undefined): GuardError
   const state = RequestSession.stateOf(session);
   // The claims are old, and what they say now cannot be known.
   if (unmet.help === 'wait' && state.signedIn && state.stale) {
-    return new SessionUnavailableError(state.stale.reason, state.stale.retryAfterSeconds);
+    return new SessionUnavailableError(state.stale.reason, state.stale);
   }
   return new SessionForbiddenError(unmet.name);
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 
-import { defaultRetryAfterSeconds, SessionConfigError } from '../errors.js';
+import { SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
 import type { BeginSignIn } from '../provider/provider.js';
@@ -278,10 +278,4 @@ for (const name of namesOfOthers) {
     throw new SessionConfigError([{ path: 'property', message }], 'ERR_SESSION_PROPERTY_TAKEN');
   };
   Object.defineProperty(RequestSession.prototype, name, { get: refuse, set: refuse });
-}
-
-/** How long a guard tells the visitor to wait, in seconds. */
-export function retryAfterOf(session: RequestSession): number {
-  const state = RequestSession.stateOf(session);
-  return (state.signedIn ? undefined : state.retryAfterSeconds) ?? defaultRetryAfterSeconds;
 }

@@ -1,3 +1,4 @@
+import type { WhyUnavailable } from '../errors.js';
 import type { SessionPayload } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import type { Reason, RetryableReason } from '../session/reasons.js';
@@ -16,17 +17,16 @@ export interface SignedIn {
   readonly stale: StaleBecause | undefined;
 }
 
-/** Why claims could not be refreshed, and when to come back where the provider has said so. */
-export interface StaleBecause {
+/** Why claims could not be refreshed. */
+export interface StaleBecause extends WhyUnavailable {
   readonly reason: RetryableReason;
-  readonly retryAfterSeconds?: number | undefined;
 }
 
 export interface SignedOut {
   readonly signedIn: false;
   readonly reason: Reason;
-  /** When to come back, where the reason is retryable and the provider has said so. */
-  readonly retryAfterSeconds?: number | undefined;
+  /** What is known of it, where the reason is retryable. */
+  readonly why?: WhyUnavailable | undefined;
   /** What the seal held, where it could be opened: enough to sign out properly. */
   readonly payload?: SessionPayload | undefined;
 }
@@ -41,10 +41,6 @@ export function signedOut(reason: Reason, payload?: SessionPayload): SignedOut {
 }
 
 /** It cannot be known now whether the session is good. */
-export function undecided(
-  reason: RetryableReason,
-  retryAfterSeconds: number | undefined,
-  payload: SessionPayload,
-): SignedOut {
-  return { signedIn: false, reason, retryAfterSeconds, payload };
+export function undecided(reason: RetryableReason, payload: SessionPayload, why?: WhyUnavailable): SignedOut {
+  return { signedIn: false, reason, why, payload };
 }

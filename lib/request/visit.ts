@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { isLoopback } from '../checks.js';
+import { isDebugging } from '../debug.js';
 import { SessionConfigError } from '../errors.js';
 import type { Carrier, Exchange } from '../http/carrier.js';
 import { clientOf } from '../http/client.js';
@@ -14,6 +15,7 @@ import type { VerifiedSession } from '../session/verified-sessions.js';
 import type { TokenCheck } from '../token/access-token.js';
 import { hasRefreshToken, stateAfterRefresh } from './actions.js';
 import { attach, sessionBefore } from './attached.js';
+import { debugVisit } from './debug-lines.js';
 import { unavailableError } from './guard.js';
 import { crossOriginRefusal } from './cross-origin.js';
 import type { SealPlacer } from './put-seal.js';
@@ -82,7 +84,10 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     // 1. Read the seals. From another origin they count for nothing. If this one was verified recently and nothing is
     // due, stop here.
     const brought = carrier.read(exchange);
-    if (brought.length === 0) return signedOut('no_session_cookie_provided');
+    if (brought.length === 0) {
+      life.reportMissed(exchange.req.headers.cookie !== undefined);
+      return signedOut('no_session_cookie_provided');
+    }
     const refused = refuseCrossOrigin(exchange, brought);
     if (refused) return refused;
     const known = knownVisitor(brought);
@@ -121,7 +126,9 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
       }
       case 'expired':
         // A token is not spent for a seal that cannot be sent: the session is read-only here.
-        return carrier.isOpen(exchange) ? refreshExpired(exchange, payload, check) : signedOut('expired_jwt', payload);
+        return carrier.isOpen(exchange)
+          ? refreshExpired(exchange, payload, check)
+          : expired(payload, 'response_takes_no_cookie');
       case 'invalid':
         // Neither refreshed nor cleared: a wrong `issuer` in the options would spend every session that comes by.
         life.reportRejected(payload, check);
@@ -129,7 +136,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
       case 'unknown':
         // The key set cannot be had. That says nothing about the token, and a refresh would make a storm of it.
         life.reportRejected(payload, check);
-        return undecided(check.reason, undefined, payload);
+        return undecided(check.reason, payload, check);
     }
   }
 
@@ -166,7 +173,9 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     check: Expired,
     hops = 0,
   ): Promise<SessionState> {
-    if (!hasRefreshToken(payload) || isPassive(exchange.req)) return signedOut('expired_jwt', payload);
+    if (!hasRefreshToken(payload)) return expired(payload, 'no_refresh_token');
+    // Only asked how the session is: no problem of it.
+    if (isPassive(exchange.req)) return signedOut('expired_jwt', payload);
     const outcome = await life.refresh(used(exchange, payload), { client: clientOf(exchange.req) });
     switch (outcome.kind) {
       case 'refreshed':
@@ -179,11 +188,18 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
       case 'unavailable':
         return (
           (outcome.isOutage ? staleState(payload, check, outcome) : undefined) ??
-          undecided(outcome.reason, outcome.retryAfterSeconds, payload)
+          undecided(outcome.reason, payload, outcome)
         );
       case 'elsewhere':
-        return undecided('server_error', undefined, payload);
+        life.reportRefused(payload, 'server_error', 'refreshed_elsewhere');
+        return undecided('server_error', payload);
     }
+  }
+
+  /** The token has expired, and nothing can be done about it here. */
+  function expired(payload: SessionPayload, why: 'no_refresh_token' | 'response_takes_no_cookie'): SessionState {
+    life.reportRefused(payload, 'expired_jwt', why);
+    return signedOut('expired_jwt', payload);
   }
 
   /**
@@ -220,11 +236,12 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   function goOn(exchange: Exchange, state: SessionState, earlier: RequestSession | undefined, next: Next): void {
     const { req, res } = exchange;
     attach(req, mount.property, new RequestSession(state, mount, exchange, earlier));
+    if (isDebugging) debugVisit(req, state, carrier.read(exchange)[0]);
     if (state.signedIn) carrier.keepPrivate(exchange);
     // With `refuse`, no route of the app runs while it cannot be known who is there. Signing in and out stays possible:
     // the cookie is HttpOnly, and a visitor who is locked out could not help themselves.
     else if (whenUnavailable === 'refuse' && isRetryable(state.reason) && !mount.isOwnRoute?.(req)) {
-      next(unavailableError(res, state.reason, state.retryAfterSeconds));
+      next(unavailableError(res, state.reason, state.why));
       return;
     }
     pass(req, res, next);

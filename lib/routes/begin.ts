@@ -4,7 +4,7 @@ import { isCrossSite, longestLinkedPath } from '../http/navigation.js';
 import type { Site } from '../http/site.js';
 import { type BeginSignIn, type Provider, pkceChallenge } from '../provider/provider.js';
 import { bindingOf } from '../session/binding.js';
-import { failureReason } from '../wire/failure.js';
+import { failureDetail, failureReason } from '../wire/failure.js';
 import { type Flow, type Flows, flowSeconds } from './flow.js';
 
 export interface BeginParts {
@@ -108,6 +108,6 @@ async function authorizationUrl(provider: Provider, request: Parameters<Provider
     const reason = failureReason(error);
     // A mistake in the app's own call, which no later attempt mends.
     if (reason === 'provider_misconfigured' && error instanceof TypeError) throw error;
-    throw new SessionUnavailableError(reason);
+    throw new SessionUnavailableError(reason, { error: failureDetail(error) });
   }
 }

@@ -21,7 +21,7 @@ import type { SignInCheck } from '../session/sign-in-check.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { failedCheck } from '../wire/check-failed.js';
 import { knownErrorCode } from '../wire/error-code.js';
-import { failureReason, isProviderFailure } from '../wire/failure.js';
+import { failureDetail, failureReason, isProviderFailure } from '../wire/failure.js';
 import { send } from '../wire/token-endpoint.js';
 import { type Flow, flowSeconds } from './flow.js';
 
@@ -131,7 +131,7 @@ export async function exchangeOnce(parts: ExchangeParts, visit: CallbackVisit): 
       if (isNew || !coordinated) {
         life.emit('signInFailed', { failure: 'provider_unavailable', check: reason, restarted: false });
       }
-      throw new SessionUnavailableError(reason, outcome.kind === 'unavailable' ? outcome.retryAfterSeconds : undefined);
+      throw new SessionUnavailableError(reason, outcome.kind === 'unavailable' ? outcome : undefined);
     }
     case 'terminal': {
       const { failure, details } = outcome as Failed;
@@ -164,8 +164,8 @@ async function lead(parts: ExchangeParts, visit: CallbackVisit): Promise<Outcome
     return await signIn(parts, visit);
   } catch (error) {
     if (error instanceof SessionUnavailableError) {
-      const { reason, retryAfterSeconds } = error;
-      return { kind: 'unavailable', reason, retryAfterSeconds };
+      const { reason, retryAfterSeconds, cause } = error;
+      return { kind: 'unavailable', reason, retryAfterSeconds, status: cause.status, error: cause.error };
     }
     const { failure, details, thrown } =
       error instanceof ExchangeFailure ? error : new ExchangeFailure('check_failed', { check: 'access_token' }, error);
@@ -185,7 +185,7 @@ async function signIn(parts: ExchangeParts, visit: CallbackVisit): Promise<Done>
   const prepared = await prepareSession(life, tokens, clientOf(visit.req));
   // The hook is promised a verified session, and so is what was asked for.
   if (prepared.check.verdict === 'unknown' && (parts.onSignIn || asksForMore(visit.flow))) {
-    throw new SessionUnavailableError(prepared.check.reason);
+    throw new SessionUnavailableError(prepared.check.reason, prepared.check);
   }
   checkAsked(parts, visit.flow, prepared.payload, tokens);
   const { payload, returnTo } = await runHook(parts, visit, prepared, tokens);
@@ -220,9 +220,11 @@ async function exchangeCode(parts: ExchangeParts, { query, request }: CallbackVi
   const { provider, timeoutMs, clockToleranceSeconds, life } = parts;
   const codeRequest = await asking(() => provider.codeRequest(query, request));
   const answer = await send(codeRequest, { timeoutMs, mayRepeat: false });
-  if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason);
+  if (answer.kind === 'unanswered') throw new SessionUnavailableError(answer.reason, answer);
   const { status, body, retryAfterSeconds } = answer;
-  if (status === 429 || status >= 500) throw new SessionUnavailableError('server_error', retryAfterSeconds);
+  if (status === 429 || status >= 500) {
+    throw new SessionUnavailableError('server_error', { retryAfterSeconds, status, error: knownErrorCode(body) });
+  }
   if (status < 200 || status >= 300) {
     const providerError = knownErrorCode(body);
     // A code used twice, by the back button or a reload. A wrong redirect URI says the same.
@@ -237,7 +239,7 @@ async function exchangeCode(parts: ExchangeParts, { query, request }: CallbackVi
       option: 'provider',
       message: `The provider refused to exchange an authorization code, with HTTP status ${status}${providerError === undefined ? '' : ` and the code ${providerError}`}. Check the client's id, secret and redirect URI, and how the client authenticates.`,
     });
-    throw new SessionUnavailableError('provider_misconfigured');
+    throw new SessionUnavailableError('provider_misconfigured', { status, error: providerError });
   }
   const tokens = await asking(() => provider.readSignIn(body, request, { clockToleranceSeconds }));
   if (!tokens) throw new ExchangeFailure('check_failed', { check: 'access_token_missing' });
@@ -249,7 +251,8 @@ async function asking<Value>(ask: () => Awaitable<Value>): Promise<Value> {
   try {
     return await ask();
   } catch (error) {
-    if (isProviderFailure(error)) throw new SessionUnavailableError(failureReason(error));
+    if (isProviderFailure(error))
+      throw new SessionUnavailableError(failureReason(error), { error: failureDetail(error) });
     // Without the cause: it holds the code, or the tokens.
     throw new ExchangeFailure('check_failed', { check: failedCheck(error) ?? 'provider' });
   }

@@ -53,6 +53,66 @@ export function notAuthenticated(reason: Reason): NotAuthenticated {
 /** Why a seal was not accepted. For operators: the browser is told `invalid_session_cookie` for each. */
 export type SealProblem = 'tampered' | 'unknown_password' | 'expired_seal' | 'bad_shape' | 'other_provider';
 
+/** What is wrong with an access token. For operators, and closed: none is prose of a provider. */
+export type TokenProblem =
+  | 'not_a_jwt'
+  | 'other_token_type'
+  | 'algorithm_not_accepted'
+  | 'signature_wrong'
+  /** The provider publishes no such key. */
+  | 'key_not_published'
+  /** It names no issuer, or another than the options ask for. */
+  | 'other_issuer'
+  /** It is of an accepted issuer, but not of the one that the session began with. */
+  | 'issuer_changed'
+  | 'other_audience'
+  | 'other_client'
+  | 'other_user'
+  | 'subject_missing'
+  | 'expiry_missing'
+  | 'expiry_malformed'
+  | 'not_yet_valid'
+  | 'not_before_malformed'
+  | 'issued_at_malformed'
+  | 'opaque_without_provider'
+  | 'opaque_without_user'
+  | 'opaque_without_expiry';
+
+/** The limit that a session has passed. */
+export type PassedLimit =
+  /** `lifetime.absoluteSeconds`. */
+  | 'absolute_lifetime'
+  /** `lifetime.idleSeconds`. */
+  | 'idle_lifetime'
+  /** The time that the provider has set (`session_expiry`). */
+  | 'provider_lifetime';
+
+/** What exactly was wrong, where a visitor was not signed in. For operators: a browser is told the reason only. */
+export type RejectedDetail =
+  | SealProblem
+  | TokenProblem
+  | PassedLimit
+  /** The access token has expired, and the session has nothing to refresh it with. */
+  | 'no_refresh_token'
+  /** The access token has expired, and the response takes no cookie any more. Nothing was spent. */
+  | 'response_takes_no_cookie'
+  /** A token fresh from the provider has expired: a clock is wrong. */
+  | 'expired_when_issued'
+  /** The key set could not be fetched. */
+  | 'keys_not_fetched'
+  /** The provider object gives no usable rules for its access tokens. */
+  | 'rules_unusable'
+  /** It was signed out, or revoked. */
+  | 'ended'
+  /** An old seal came too late, and `refresh.replay` is `revoke`. */
+  | 'replayed'
+  /** Another process leads the refresh, and this request could not wait for it. */
+  | 'refreshed_elsewhere'
+  /** A page of another origin has sent the request, as this header says. */
+  | 'sec_fetch_site'
+  | 'origin'
+  | 'referer';
+
 /** Where a refreshed session came from. */
 export type RefreshSource =
   /** This request ran the refresh grant. */

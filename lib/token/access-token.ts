@@ -5,8 +5,9 @@ import { deepFreeze, isRecord } from '../json.js';
 import type { AccessTokenRules, Provider } from '../provider/provider.js';
 import type { SessionPayload } from '../session/payload.js';
 import { idTokenClaims, type SessionClaims } from '../session/profile.js';
-import type { RetryableReason, TokenReason } from '../session/reasons.js';
+import type { RetryableReason, TokenProblem, TokenReason } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
+import { failureDetail } from '../wire/failure.js';
 import { verifyWithAnyKey } from './any-key.js';
 import { isIssuerOf, isOfSameIssuer, isTemplate } from './issuer.js';
 import { KeyNotPublished, type KeySet, keySetOf, maxKeys } from './key-set.js';
@@ -33,7 +34,7 @@ export type TokenCheck =
       readonly verdict: 'invalid';
       readonly reason: TokenReason;
       /** What was wrong, for operators. */
-      readonly detail: string;
+      readonly detail: TokenProblem;
       /** Set when the options are more likely wrong than the token. */
       readonly misconfigured?: 'issuer' | 'audience' | undefined;
     }
@@ -42,7 +43,9 @@ export type TokenCheck =
       readonly verdict: 'unknown';
       readonly reason: RetryableReason;
       /** What is wrong with the provider object, for operators, where that is the reason. */
-      readonly detail?: string | undefined;
+      readonly message?: string | undefined;
+      /** Why the key set could not be had: the system's code, or a word of ours such as `http_404`. */
+      readonly error?: string | undefined;
       /** Set when the key set was had, and the key of this token is not in it. */
       readonly isKeyUnpublished?: boolean;
     };
@@ -72,8 +75,8 @@ export function checkAccessToken(
     if (rules === 'opaque') return checkOpaque(payload, nowMs, clockToleranceSeconds);
     const problem = problemOfRules(rules);
     if (problem !== undefined) {
-      const detail = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
-      return { verdict: 'unknown', reason: 'provider_misconfigured', detail };
+      const message = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
+      return { verdict: 'unknown', reason: 'provider_misconfigured', message };
     }
     const keys = keySetOf(provider, rules);
     const claims = ordinaryClaims(accessToken, keys, rules, nowMs, clockToleranceSeconds);
@@ -155,11 +158,9 @@ function strangerIn(claims: SessionClaims, rules: AccessTokenRules): TokenCheck 
   const { iss } = claims;
   // A token that names no issuer is of none that we know: it would be refused with every key.
   if (typeof iss !== 'string' || !isIssuerOf(claims, rules)) {
-    return invalid('invalid_jwt', 'of another issuer, by a key that is not published', 'issuer');
+    return invalid('invalid_jwt', 'other_issuer', 'issuer');
   }
-  return rules.issuedToUs?.(claims) === false
-    ? invalid('invalid_jwt', 'issued to another client, by a key that is not published', 'audience')
-    : undefined;
+  return rules.issuedToUs?.(claims) === false ? invalid('invalid_jwt', 'other_client', 'audience') : undefined;
 }
 
 /** Whether an access token says that it is of this provider and client. Nothing of it is verified. */
@@ -186,21 +187,20 @@ function judgeClaims(
   toleranceSeconds: number,
 ): TokenCheck {
   const { exp = 0, iat = 0 } = claims;
-  if (!isIssuerOf(claims, rules)) return invalid('invalid_jwt', 'claim iss has a wrong value', 'issuer');
+  if (!isIssuerOf(claims, rules)) return invalid('invalid_jwt', 'other_issuer', 'issuer');
   if (isAmongSeveral(rules, tokenIssuer) && !isOfSameIssuer(claims, tokenIssuer)) {
-    return invalid('invalid_jwt', 'of another issuer than the session');
+    return invalid('invalid_jwt', 'issuer_changed');
   }
   // A promise, of an `async` method by mistake, would let every client's tokens in.
   const isOurs: unknown = rules.issuedToUs ? rules.issuedToUs(claims) : true;
-  if (isOurs !== true && isOurs !== 'unsaid') return invalid('invalid_jwt', 'issued to another client', 'audience');
-  if (isOtherKind(claims)) return invalid('invalid_jwt', 'an ID token or a log-out token, not an access token');
+  if (isOurs !== true && isOurs !== 'unsaid') return invalid('invalid_jwt', 'other_client', 'audience');
+  if (isOtherKind(claims)) return invalid('invalid_jwt', 'other_token_type');
   // jose checks only that `sub` is there, not that it is a string.
-  if (typeof claims.sub !== 'string' || claims.sub === '')
-    return invalid('invalid_jwt', 'claim sub is empty or not a string');
+  if (typeof claims.sub !== 'string' || claims.sub === '') return invalid('invalid_jwt', 'subject_missing');
   // The token of one user beside the profile of another: a seal that was put together from two sessions. A provider that
   // names the user in another way to an API has said so at sign-in.
   const subject = tokenSubject ?? user?.id;
-  if (subject !== undefined && claims.sub !== subject) return invalid('invalid_jwt', 'about another user');
+  if (subject !== undefined && claims.sub !== subject) return invalid('invalid_jwt', 'other_user');
   if (hasExpired(exp, nowMs, toleranceSeconds)) return expired(claims);
   return {
     verdict: 'valid',
@@ -226,9 +226,9 @@ function isOtherKind({ at_hash: atHash, events, nonce, typ }: JWTPayload): boole
 /** An opaque token says nothing itself, so the seal must say whose it is: its provider and its user. */
 function checkOpaque(payload: SessionPayload, nowMs: number, toleranceSeconds: number): TokenCheck {
   const { boundTo, user, expiresAt } = payload;
-  if (boundTo === undefined) return invalid('invalid_jwt', 'an opaque access token in a seal without its provider');
-  if (!user?.id) return invalid('invalid_jwt', 'an opaque access token without a user');
-  if (expiresAt === undefined) return invalid('invalid_jwt', 'an opaque access token without an expiry');
+  if (boundTo === undefined) return invalid('invalid_jwt', 'opaque_without_provider');
+  if (!user?.id) return invalid('invalid_jwt', 'opaque_without_user');
+  if (expiresAt === undefined) return invalid('invalid_jwt', 'opaque_without_expiry');
   const held = { claims: deepFreeze(idTokenClaims(payload)), fromIdToken: true, expiresAtMs: expiresAt };
   return nowMs < expiresAt + toleranceSeconds * 1000
     ? { verdict: 'valid', ...held, issuedAtMs: nowMs }
@@ -300,31 +300,50 @@ class OtherType extends Error {
 function verdictOfError(error: unknown): TokenCheck {
   // The key was withdrawn. The token cannot be trusted any more, and a refresh brings one that can.
   if (error instanceof KeyNotPublished) return { verdict: 'expired' };
-  if (error instanceof OtherType) return invalid('invalid_jwt', 'the header names another type of token');
+  if (error instanceof OtherType) return invalid('invalid_jwt', 'other_token_type');
   const { code, claim, reason, payload } = error as Partial<errors.JWTExpired>;
   switch (code) {
     case 'ERR_JWT_EXPIRED':
       return payload ? expired(payload) : { verdict: 'expired' };
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
       if (claim === 'nbf' && reason === 'check_failed') {
-        return invalid('invalid_jwt', 'not valid yet (claim nbf): is the clock right?');
+        return invalid('invalid_jwt', 'not_yet_valid');
       }
       return invalid(
         'invalid_jwt',
-        `claim ${claim ?? ''} ${reason === 'missing' ? 'is missing' : 'has a wrong value'}`,
+        problemOfClaim(claim, reason === 'missing'),
         claim === 'iss' ? 'issuer' : claim === 'aud' ? 'audience' : undefined,
       );
     case 'ERR_JOSE_ALG_NOT_ALLOWED':
     case 'ERR_JOSE_NOT_SUPPORTED':
-      return invalid('invalid_jwt_algorithm', 'signed with an algorithm that is not accepted');
+      return invalid('invalid_jwt_algorithm', 'algorithm_not_accepted');
     case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
-      return invalid('invalid_jwt_signature', 'the signature does not fit the key');
+      return invalid('invalid_jwt_signature', 'signature_wrong');
     case 'ERR_JWS_INVALID':
     case 'ERR_JWT_INVALID':
-      return invalid('invalid_jwt', 'not a JWT');
+      return invalid('invalid_jwt', 'not_a_jwt');
     default:
       // The rules or the keys could not be had, or they are unusable. That says nothing about the token.
-      return { verdict: 'unknown', reason: 'keys_unavailable' };
+      return { verdict: 'unknown', reason: 'keys_unavailable', error: failureDetail(error) };
+  }
+}
+
+/** What is wrong with a claim that jose does not accept. */
+function problemOfClaim(claim: string | undefined, isMissing: boolean): TokenProblem {
+  switch (claim) {
+    case 'iss':
+      return 'other_issuer';
+    case 'aud':
+      return 'other_audience';
+    case 'sub':
+      return 'subject_missing';
+    case 'exp':
+      return isMissing ? 'expiry_missing' : 'expiry_malformed';
+    case 'nbf':
+      return 'not_before_malformed';
+    default:
+      // jose asks for no more than these and `iat`.
+      return 'issued_at_malformed';
   }
 }
 
@@ -336,7 +355,7 @@ function expired(claims: JWTPayload): TokenCheck {
   return { verdict: 'expired', claims: deepFreeze(claims), expiresAtMs: (claims.exp ?? 0) * 1000 };
 }
 
-function invalid(reason: TokenReason, detail: string, misconfigured?: 'issuer' | 'audience'): TokenCheck {
+function invalid(reason: TokenReason, detail: TokenProblem, misconfigured?: 'issuer' | 'audience'): TokenCheck {
   return { verdict: 'invalid', reason, detail, misconfigured };
 }
 

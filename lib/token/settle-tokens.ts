@@ -1,6 +1,7 @@
 import type { Emit } from '../events.js';
 import type { Provider } from '../provider/provider.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
+import type { TokenProblem } from '../session/reasons.js';
 import { unverifiedClaims } from '../session/unverified-claims.js';
 import { checkAccessToken } from './access-token.js';
 
@@ -72,7 +73,7 @@ async function withKind(
       if (check.isKeyUnpublished !== true || previous?.tokenKind === 'jwt') {
         return { ...tokens, tokenKind: 'undecided', expiresIn };
       }
-      tell(emit, provider, 'signed by a key that is not published');
+      tell(emit, provider, 'key_not_published');
       return opaque;
   }
 }
@@ -83,7 +84,7 @@ function isAboutAnother(previous: SessionPayload | undefined, accessToken: strin
   return unverifiedClaims(previous.accessToken).sub !== unverifiedClaims(accessToken).sub;
 }
 
-function tell(emit: Emit, provider: Provider, why: string): void {
+function tell(emit: Emit, provider: Provider, why: TokenProblem): void {
   emit('misconfigured', {
     problem: 'access_token_not_ours',
     option: 'provider.accessToken',

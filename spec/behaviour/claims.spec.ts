@@ -82,6 +82,17 @@ const withAudience = (): Partial<SessionOptions> => ({
   provider: workos({ clientId: server.clientId, apiKey: server.apiKey, baseUrl: server.url, audience: 'urn:api' }),
 });
 
+// What an operator is told of each claim.
+const details: Record<string, RegExp> = {
+  iss: /^other_issuer$/,
+  sub: /^(subject_missing|other_user)$/,
+  exp: /^(expiry_missing|expiry_malformed)$/,
+  nbf: /^(not_yet_valid|not_before_malformed)$/,
+  iat: /^issued_at_malformed$/,
+  client_id: /^other_client$/,
+  aud: /^other_audience$/,
+};
+
 type Row = [
   claim: string,
   what: string,
@@ -137,12 +148,10 @@ describe('a signed token is refused', () => {
     // Neither refreshed nor cleared: the options are as likely wrong as the token.
     expect([page.setCookies, server.refreshCount]).toEqual([[], 0]);
     expect(rejected).toHaveLength(2);
-    const detail =
-      { sub: /claim sub|another user/, client_id: /another client/ }[claim] ?? new RegExp(`claim ${claim}`);
     expect(rejected[0]).toEqual({
       sessionId: 'session_01',
       reason: 'invalid_jwt',
-      detail: expect.stringMatching(detail),
+      detail: expect.stringMatching(details[claim]!),
     });
     expect(problems).toEqual(problem === undefined ? [] : [problem]);
   });
@@ -284,7 +293,7 @@ describe('a session with a field of another kind', () => {
     const boundTo = bindingOf(provider.id, 'session');
     const page = await get(await sealedClaims({}, { accessToken: 'opaque', boundTo, expiresAt }));
     expect(page.json).toMatchObject({ authenticated: false, reason: 'invalid_jwt' });
-    expect(rejected).toMatchObject([{ reason: 'invalid_jwt', detail: expect.stringContaining('expiry') }]);
+    expect(rejected).toMatchObject([{ reason: 'invalid_jwt', detail: 'opaque_without_expiry' }]);
   });
 });
 
@@ -293,7 +302,7 @@ describe('a clock that is off', () => {
     const { get, rejected } = await serve();
     await get(await sealedClaims({ nbf: now() + 120 }));
     await get(await sealedClaims({ nbf: 'tomorrow' }));
-    expect(rejected.map(({ detail }) => detail.includes('is the clock right?'))).toEqual([true, false]);
+    expect(rejected.map(({ detail }) => detail)).toEqual(['not_yet_valid', 'not_before_malformed']);
   });
 
   it.each([
@@ -317,7 +326,7 @@ describe('a clock that is off', () => {
     const page = await get(sealed);
     expect(page.json).toMatchObject({ authenticated: false, reason: 'expired_jwt', retryable: false });
     expect(server.refreshCount).toBe(1);
-    expect(rejected).toEqual([{ sessionId, reason: 'expired_jwt', detail: expect.stringContaining('clock') }]);
+    expect(rejected).toEqual([{ sessionId, reason: 'expired_jwt', detail: 'expired_when_issued' }]);
   });
 
   it('behind by two minutes accepts a token that has expired, as a guard does', async () => {
@@ -367,7 +376,7 @@ describe('a fresh token that has already expired', () => {
       cookie = next!;
     }
     expect(rejected).toHaveLength(4);
-    expect(rejected[0]).toEqual({ sessionId, reason: 'expired_jwt', detail: expect.stringContaining('clock') });
+    expect(rejected[0]).toEqual({ sessionId, reason: 'expired_jwt', detail: 'expired_when_issued' });
     expect(problems).toEqual([]);
 
     // Once the clock is right, the visitor is signed in: nothing was lost.
@@ -429,9 +438,7 @@ describe('a fresh token that has already expired', () => {
     expect([page.status, page.json]).toMatchObject([500, { error: 'ERR_SESSION_TOKENS_INVALID' }]);
     expect(page.headers.get('location')).toBeNull();
     expect(browser.jar.cookies).toEqual([]);
-    expect(rejected).toEqual([
-      { sessionId: expect.any(String), reason: 'expired_jwt', detail: expect.stringContaining('clock') },
-    ]);
+    expect(rejected).toEqual([{ sessionId: expect.any(String), reason: 'expired_jwt', detail: 'expired_when_issued' }]);
   });
 });
 

@@ -105,7 +105,7 @@ describe.each(frameworks)('an unsafe request on $name', (framework) => {
       cookies: [],
       json: { authenticated: false, user: null, reason: 'cross_origin_request', retryable: false },
     });
-    expect(told).toEqual([{ sessionId, reason: 'cross_origin_request', detail: 'sec-fetch-site' }]);
+    expect(told).toEqual([{ sessionId, reason: 'cross_origin_request', detail: 'sec_fetch_site' }]);
   });
 
   it('of another site comes without it however well the session is known', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import {
+  type PassedLimit,
   createSessionManager,
   getSession,
   type SessionEvents,
@@ -97,10 +98,10 @@ it('a session has no limit without the option', async () => {
   expect((await app.send(sealed)).json).toMatchObject({ authenticated: true });
 });
 
-describe.each<[option: string, SessionOptions['lifetime']]>([
-  ['lifetime.absoluteSeconds', { absoluteSeconds: 3_600 }],
-  ['lifetime.idleSeconds', { idleSeconds: 3_600 }],
-])('a session past its %s', (option, lifetime) => {
+describe.each<[detail: PassedLimit, SessionOptions['lifetime']]>([
+  ['absolute_lifetime', { absoluteSeconds: 3_600 }],
+  ['idle_lifetime', { idleSeconds: 3_600 }],
+])('a session past its %s', (detail, lifetime) => {
   /** An app with a route that refreshes, and what it was told. */
   async function serve(options: Partial<SessionOptions> = {}) {
     const rejected: SessionEvents['rejected'][] = [];
@@ -141,7 +142,7 @@ describe.each<[option: string, SessionOptions['lifetime']]>([
     expect(sessionCookieOf(page.setCookies)).toBe('');
     expect(browser.jar.cookies).toEqual([]);
     expect(workos.server.tokenRequests).toEqual([]);
-    expect(app.rejected).toContainEqual({ sessionId, reason: 'session_expired', detail: option });
+    expect(app.rejected).toContainEqual({ sessionId, reason: 'session_expired', detail });
     expect(app.failed).toEqual([{ sessionId, reason: 'session_expired', retryable: false }]);
 
     // A copy of the cookie that was kept is worth as little.
@@ -176,7 +177,7 @@ describe.each<[option: string, SessionOptions['lifetime']]>([
     const seen = pages.filter((_page, index) => index % 2 === 1).map(({ json }) => json.authenticated as boolean);
     expect(seen).toEqual([true, true, true, false]);
     expect(browser.jar.cookies).toEqual([]);
-    expect(app.rejected).toEqual([{ sessionId, reason: 'session_expired', detail: option }]);
+    expect(app.rejected).toEqual([{ sessionId, reason: 'session_expired', detail }]);
   });
 
   it('is refused by a session manager, at authenticate() and at refresh(), and nothing is sent', async () => {
@@ -189,6 +190,6 @@ describe.each<[option: string, SessionOptions['lifetime']]>([
     const answer = { authenticated: false, reason: 'session_expired', retryable: false };
     expect([await session.authenticate(), await session.refresh()]).toEqual([answer, answer]);
     expect([session.sealed, workos.server.refreshCount]).toEqual([sealed, 0]);
-    expect(rejected).toEqual(Array(2).fill({ sessionId, reason: 'session_expired', detail: option }));
+    expect(rejected).toEqual(Array(2).fill({ sessionId, reason: 'session_expired', detail }));
   });
 });

@@ -403,7 +403,7 @@ describe('access tokens that are JWTs', () => {
       const { signIn: begin, rejected } = await serveJwt((rules) => ({ ...rules, issuedToUs: () => answer as never }));
       expect((await begin()).json).toMatchObject({ error: 'ERR_SESSION_TOKENS_INVALID' });
       const sessionId = expect.any(String) as unknown;
-      expect(rejected).toEqual([{ sessionId, reason: 'invalid_jwt', detail: 'issued to another client' }]);
+      expect(rejected).toEqual([{ sessionId, reason: 'invalid_jwt', detail: 'other_client' }]);
     },
   );
 

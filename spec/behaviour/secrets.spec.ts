@@ -490,7 +490,7 @@ describe('no secret is shown', () => {
 
   const signInEnds: Meets = {
     codes: { ERR_SESSION_SIGN_IN_FAILED: 400, ERR_SESSION_SIGN_OUT_REFUSED: 403 },
-    events: ['signedIn'],
+    events: ['signedIn', 'cookieMissed'],
     failures: ['flow_missing', 'provider_error', 'code_spent', 'check_failed'],
   };
   meeting(signInEnds)('in sign-ins that end well, are refused, repeated or mixed up', async () => {

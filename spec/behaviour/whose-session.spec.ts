@@ -5,6 +5,7 @@ import {
   createSessionManager,
   oidc,
   type OidcOptions,
+  type RejectedDetail,
   requireSession,
   rubySealer,
   type SessionEvents,
@@ -199,12 +200,16 @@ describe('a seal without a name, as the WorkOS family writes it', () => {
     return sealData({ accessToken, refreshToken, user }, { password, ttl: 0 });
   }
 
-  type Row = [what: string, claims: (b: { url: string }) => Claims, detail: RegExp];
+  type Row = [what: string, claims: (b: { url: string }) => Claims, detail: RejectedDetail];
   const rows: Row[] = [
-    ['of another issuer', () => ({}), /another issuer/],
-    ['of another client of an issuer of the same name', ({ url }) => ({ iss: url, client_id: 'client_a' }), /client/],
-    ['that names no issuer', () => ({ iss: undefined }), /another issuer/],
-    ['with an issuer that is a list', ({ url }) => ({ iss: [url] }), /another issuer/],
+    ['of another issuer', () => ({}), 'other_issuer'],
+    [
+      'of another client of an issuer of the same name',
+      ({ url }) => ({ iss: url, client_id: 'client_a' }),
+      'other_client',
+    ],
+    ['that names no issuer', () => ({ iss: undefined }), 'other_issuer'],
+    ['with an issuer that is a list', ({ url }) => ({ iss: [url] }), 'other_issuer'],
   ];
   const cases = rows.flatMap(([what, claims, detail]) =>
     lives.map(([life, seconds]) => ({ what, claims, detail, life, seconds })),
@@ -218,7 +223,7 @@ describe('a seal without a name, as the WorkOS family writes it', () => {
     expect([page.json, page.setCookies]).toMatchObject([{ authenticated: false, reason: 'invalid_jwt' }, []]);
     expect((await app.get('/guarded', sealed)).status).toBe(401);
     expect([a.tokenRequests, b.tokenRequests]).toEqual([[], []]);
-    expect(app.rejected[0]).toMatchObject({ reason: 'invalid_jwt', detail: expect.stringMatching(detail) });
+    expect(app.rejected[0]).toMatchObject({ reason: 'invalid_jwt', detail });
   });
 
   it.each(kinds.flatMap((kind) => lives.map(([life, seconds]) => ({ kind, life, seconds }))))(

@@ -36,8 +36,10 @@ const levels: readonly (readonly string[])[] = [
   ['seal/'],
   ['http/'],
   ['session/'],
-  ['checks.ts', 'events.ts', 'errors.ts'],
+  ['emitter.ts'],
+  ['checks.ts', 'events.ts', 'errors.ts', 'event-limits.ts', 'debug.ts'],
   [
+    'fingerprint.ts',
     'session/reasons.ts',
     'session/sign-in-check.ts',
     'session/notice-check.ts',

@@ -379,6 +379,11 @@ describe('docs/reference/errors.md and reasons.md', () => {
       if (file.fileName.startsWith(path.join(repository, 'lib'))) visit(file);
     return [...found];
   }
+  /** The details of `rejected` that are neither of the seal nor of the token. */
+  function otherDetails(): string[] {
+    const named = ['SealProblem', 'TokenProblem'].flatMap((name) => namedValues('session/reasons.ts', name));
+    return namedValues('session/reasons.ts', 'RejectedDetail').filter((detail) => !named.includes(detail));
+  }
   const parts: [page: string, heading: string, names: () => string[], more: string[]][] = [
     ['errors', 'Codes', () => namedValues('errors.ts', 'SessionErrorCode'), ['Status', 'Class']],
     ['errors', 'Sign-in failures', () => namedValues('errors.ts', 'SignInFailure'), []],
@@ -386,6 +391,8 @@ describe('docs/reference/errors.md and reasons.md', () => {
     ['errors', 'Warnings', warnings, []],
     ['reasons', 'Reasons', () => namedValues('session/reasons.ts', 'Reason'), ['Retryable']],
     ['reasons', 'Seal problems', () => namedValues('session/reasons.ts', 'SealProblem'), []],
+    ['reasons', 'Token problems', () => namedValues('session/reasons.ts', 'TokenProblem'), []],
+    ['reasons', 'Other details', otherDetails, []],
   ];
   const entries = (page: string, heading: string) => {
     const text = read(`docs/reference/${page}.md`);

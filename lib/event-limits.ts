@@ -1,0 +1,45 @@
+import { LRUCache } from 'lru-cache';
+
+import { monotonicMs } from './monotonic.js';
+
+/** Says whether an event is told, and for how many it stands. Undefined: not now, the next of its kind counts it. */
+export type EventLimit = (name: string, event: object) => number | undefined;
+
+// More than a page with many requests causes, and far less than a log is full of.
+const mostPerMinute = 30;
+
+const minuteMs = 60_000;
+
+// Kinds of events, most of them of one session, that are counted at a time.
+const maxKinds = 10_000;
+
+interface Minute {
+  readonly beganMs: number;
+  told: number;
+  leftOut: number;
+}
+
+/**
+ * Keeps visitors from filling a log: of each kind of event, so many are told in a minute. What is left out, the next one
+ * of its kind counts. Two events are of one kind when all their words are the same, such as reason and session.
+ */
+export function eventLimit(): EventLimit {
+  const minutes = new LRUCache<string, Minute>({ max: maxKinds });
+
+  return (name, event) => {
+    const words = Object.values(event).filter((value) => typeof value === 'string' || typeof value === 'boolean');
+    const kind = JSON.stringify([name, ...words]);
+    const nowMs = monotonicMs();
+    const minute = minutes.get(kind);
+    if (!minute || nowMs - minute.beganMs >= minuteMs) {
+      minutes.set(kind, { beganMs: nowMs, told: 1, leftOut: 0 });
+      return (minute?.leftOut ?? 0) + 1;
+    }
+    if (minute.told < mostPerMinute) {
+      minute.told += 1;
+      return 1;
+    }
+    minute.leftOut += 1;
+    return undefined;
+  };
+}
