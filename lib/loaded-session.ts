@@ -1,9 +1,13 @@
+import { readCall, refreshChecks, signOutChecks } from './action-options.js';
+import type { Checks } from './checks.js';
 import { SessionConfigError } from './errors.js';
+import { isRecord } from './json.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
 import { type Password, passwordCheck } from './seal/passwords.js';
-import type { SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
+import type { SessionData, SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
 import type { Authenticated, SessionProfile } from './session/profile.js';
 import { type NotAuthenticated, notAuthenticated, type Reason } from './session/reasons.js';
+import { refuseUnknownFields } from './session/token-fields.js';
 import type { TokenCheck } from './token/access-token.js';
 
 /** What became of `authenticate()`. */
@@ -27,6 +31,10 @@ export interface LoadedSession<U extends User = SessionUser> {
    * provider can do is a value; nothing changes unless the provider's answer is whole.
    *
    * @throws {SessionConfigError} when `password` cannot be one
+   * @throws {TypeError} naming an option that is not known
+   * @example
+   * const result = await sessions.load(sealed).refresh();
+   * if (result.sealedSession) await store(result.sealedSession);
    */
   refresh(options?: {
     organizationId?: string | undefined;
@@ -41,20 +49,33 @@ export interface SessionManager<U extends User = SessionUser> {
   /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
   load(sealed: string | undefined): LoadedSession<U>;
   /**
-   * Seals the tokens of an authentication response.
+   * Seals the tokens of an authentication response: the answer of WorkOS's SDK as it is, or the fields of a `TokenSet`.
    *
-   * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID` when they make no session
+   * @param data the app's own values, as `session.data` has them
+   * @throws {SessionUseError} `ERR_SESSION_TOKENS_INVALID` when they make no session, or have a field that is not known
+   * @example
+   * const sealed = await sessions.seal(await workos.userManagement.authenticateWithPassword({ ... }));
    */
-  seal(tokens: TokenSet): Promise<string>;
+  seal(tokens: TokenSet, data?: SessionData): Promise<string>;
 }
 
 /** The operations of a session manager, on one life. */
 export function managerOf(life: Lifecycle): SessionManager {
   return {
     load: (sealed) => loadSession(life, sealed),
-    seal: async (tokens) => life.seal(await life.establish(tokens)),
+    seal: async (tokens, data) => {
+      refuseUnknownFields(tokens);
+      if (data !== undefined && !isRecord(data)) throw new TypeError('seal: "data" must be an object.');
+      return life.seal({ ...(await life.establish(tokens)), ...(data && { data }) });
+    },
   };
 }
+
+// A password that cannot be one is a `SessionConfigError`, as in the options.
+const managerRefreshChecks: Checks<{ organizationId?: string; password?: Password }> = {
+  ...refreshChecks,
+  password: () => undefined,
+};
 
 function loadSession(life: Lifecycle, given: string | undefined): LoadedSession {
   const opened = given ? life.openNewest([given]) : undefined;
@@ -87,7 +108,8 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
       return over === undefined ? judged(payload, await life.check(payload)) : notAuthenticated(over);
     },
 
-    async refresh({ organizationId, password } = {}) {
+    async refresh(options = {}) {
+      const { organizationId, password } = readCall('refresh', options, managerRefreshChecks);
       const message = password === undefined ? undefined : passwordCheck(password);
       if (message !== undefined) throw new SessionConfigError([{ path: 'refresh.password', message }]);
       const { payload } = current;
@@ -107,6 +129,7 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
       return { ...judged(outcome.payload, check), sealedSession: outcome.sealed };
     },
 
-    logoutUrl: ({ returnTo } = {}) => life.logoutUrl(current.payload, { returnTo }),
+    logoutUrl: async (options = {}) =>
+      life.logoutUrl(current.payload, { returnTo: readCall('logoutUrl', options, signOutChecks).returnTo }),
   };
 }

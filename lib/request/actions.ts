@@ -6,6 +6,7 @@ import { type LifeRefresh, type Lifecycle, reasonOf } from '../lifecycle.js';
 import { idOf } from '../session/unverified-claims.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
+import { refuseUnknownFields } from '../session/token-fields.js';
 import type { TokenCheck } from '../token/access-token.js';
 import type { SealPlacer } from './put-seal.js';
 import type { RefreshResult } from './session.js';
@@ -74,6 +75,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
 
     async signIn(exchange, session, tokens) {
       assertOpen(exchange, 'signIn');
+      refuseUnknownFields(tokens);
       const { payload, check } = await prepareSession(life, tokens, clientOf(exchange.req));
       const sealed = await life.seal(payload);
       await acceptSession(exchange, session, { payload, sealed, check, isNew: true });

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 
+import { readCall, refreshChecks, signOutChecks } from '../action-options.js';
 import { SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
@@ -203,7 +204,8 @@ export class RequestSession implements Fields {
     this.#data = value;
   }
 
-  refresh({ organizationId }: { organizationId?: string } = {}): Promise<RefreshResult> {
+  async refresh(options: { organizationId?: string | undefined } = {}): Promise<RefreshResult> {
+    const { organizationId } = readCall('refresh', options, refreshChecks);
     return this.#mount.actions.refresh(this.#exchange, this, organizationId);
   }
 
@@ -211,7 +213,8 @@ export class RequestSession implements Fields {
     return this.#mount.actions.signIn(this.#exchange, this, tokens);
   }
 
-  signOut({ returnTo }: { returnTo?: string } = {}): Promise<string | undefined> {
+  async signOut(options: { returnTo?: string | undefined } = {}): Promise<string | undefined> {
+    const { returnTo } = readCall('signOut', options, signOutChecks);
     return this.#mount.actions.signOut(this.#exchange, this, { returnTo });
   }
 

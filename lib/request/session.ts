@@ -14,15 +14,18 @@ export interface SessionActions {
    * session object then shows the new state.
    *
    * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, before a token is spent
+   * @throws {TypeError} naming an option that is not known
    * @example
    * const result = await req.session.refresh({ organizationId: 'org_02' });
    * if (!result.refreshed) res.status(result.retryable ? 503 : 403).end();
    */
   refresh(options?: { organizationId?: string | undefined }): Promise<RefreshResult>;
   /**
-   * Establishes a session from the token response of any flow, replacing the one before.
+   * Establishes a session from the token response of any flow, replacing the one before: the answer of WorkOS's SDK as it
+   * is, or the fields of a `TokenSet`.
    *
-   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`; `ERR_SESSION_TOKENS_INVALID` when the tokens make no session
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`; `ERR_SESSION_TOKENS_INVALID` when the tokens make no session, or
+   *   have a field that is not known
    * @example
    * await req.session.signIn(await workos.userManagement.authenticateWithPassword({ ... }));
    */
@@ -45,6 +48,7 @@ export interface SessionActions {
    * @returns where to send the browser to end its session at the provider, which then sends it to `returnTo`;
    *   undefined when the provider has no such place or cannot be asked
    * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`
+   * @throws {TypeError} naming an option that is not known
    * @example
    * res.redirect((await req.session.signOut({ returnTo: 'https://app.example.com/' })) ?? '/');
    */

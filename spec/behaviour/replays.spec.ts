@@ -7,7 +7,14 @@ import { frameworks } from '../support/apps.js';
 import { createBrowser } from '../support/browser.js';
 import { useClock } from '../support/clock.js';
 import { useWorkos } from '../support/use-workos.js';
-import { cookieHeader, expired, sealedSession, sessionCookieOf, workosOptions } from '../support/workos-session.js';
+import {
+  cookieHeader,
+  expired,
+  sealedSession,
+  sessionCookieOf,
+  workosOptions,
+  signInTokens,
+} from '../support/workos-session.js';
 
 const clock = useClock();
 const workos = useWorkos();
@@ -29,7 +36,7 @@ async function afterRefresh(options: Partial<SessionOptions> = {}, secondsSince 
     const tokens = await workos.server.issueSession();
     const headers = {
       'user-agent': agent,
-      'x-tokens': JSON.stringify({ ...tokens, user: tokens.response.user }),
+      'x-tokens': JSON.stringify(signInTokens(tokens)),
     };
     const page = await createBrowser(app.url).fetch('/in', { headers });
     return { sealed: sessionCookieOf(page.setCookies)!, sessionId: tokens.sessionId };

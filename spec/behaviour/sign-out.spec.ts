@@ -25,6 +25,7 @@ import {
   sealedSession,
   sessionCookieOf,
   workosOptions,
+  signInTokens,
 } from '../support/workos-session.js';
 
 const clock = useClock();
@@ -181,7 +182,7 @@ describe('a sign-out', () => {
     const app = await workos.serve({ provider, fleet: createProcessFleet() });
     const tokens = await workos.server.issueSession();
     const signedIn = async () => {
-      const headers = { 'x-tokens': JSON.stringify({ ...tokens, user: tokens.response.user }) };
+      const headers = { 'x-tokens': JSON.stringify(signInTokens(tokens)) };
       return app.browser().fetch('/in', { headers });
     };
     const first = sessionCookieOf((await signedIn()).setCookies)!;
@@ -240,7 +241,7 @@ describe('a sign-in in place of another session', () => {
     const app = await workos.serve({ fleet: createProcessFleet() });
     const old = await sealedSession(workos.server);
     const tokens = await workos.server.issueSession({ user });
-    const headers = { 'x-tokens': JSON.stringify({ ...tokens, user: tokens.response.user }) };
+    const headers = { 'x-tokens': JSON.stringify(signInTokens(tokens)) };
     const page = await app.send(old.sealed, '/in', { headers });
     expect(isOut(await app.send(old.sealed))).toEqual(revokedHere);
     expect((await app.send(sessionCookieOf(page.setCookies)!)).json).toMatchObject({ authenticated: true });
@@ -267,7 +268,7 @@ describe('a sign-in in place of another session', () => {
     const switching = app.send(sealed, '/switch');
     await hold.arrived(1);
     const tokens = await workos.server.issueSession();
-    const headers = { 'x-tokens': JSON.stringify({ ...tokens, user: tokens.response.user }) };
+    const headers = { 'x-tokens': JSON.stringify(signInTokens(tokens)) };
     await app.send(sealed, '/in', { headers });
     hold.release();
     const late = await switching;

@@ -1,4 +1,10 @@
-import { createSessionManager, type SessionOptions, workos } from 'express-sealed-session';
+import {
+  createSessionManager,
+  type SessionData,
+  type SessionOptions,
+  type TokenSet,
+  workos,
+} from 'express-sealed-session';
 
 import { plant, watchEvents } from './watch.js';
 import type { SessionOverrides, WorkosServer } from './workos-server.js';
@@ -16,19 +22,22 @@ export function workosOptions(server: WorkosServer, options: Partial<SessionOpti
   };
 }
 
+type Issued = Pick<Awaited<ReturnType<WorkosServer['issueSession']>>, 'accessToken' | 'refreshToken' | 'response'>;
+
+/** What a server has issued, as an app gives it to `signIn()`. */
+export function signInTokens({ accessToken, refreshToken, response }: Issued): TokenSet {
+  return { accessToken, refreshToken, user: { ...response.user } };
+}
+
 /** A cookie value as a sign-in leaves it. */
 export async function sealedSession(
   server: WorkosServer,
   overrides: SessionOverrides = {},
-  change: Record<string, unknown> = {},
+  { data, ...change }: Record<string, unknown> = {},
 ): Promise<{ sealed: string; accessToken: string; refreshToken: string; sessionId: string }> {
   const { accessToken, refreshToken, user, sessionId } = await server.issueSession(overrides);
-  const sealed = await createSessionManager(workosOptions(server)).seal({
-    accessToken,
-    refreshToken,
-    user: { ...user },
-    ...change,
-  });
+  const tokens = { accessToken, refreshToken, user: { ...user }, ...change };
+  const sealed = await createSessionManager(workosOptions(server)).seal(tokens, data as SessionData | undefined);
   plant('a seal', sealed);
   return { sealed, accessToken, refreshToken, sessionId };
 }

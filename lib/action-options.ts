@@ -1,0 +1,24 @@
+import { type Check, type Checks, kind, optional, readOptions } from './checks.js';
+
+/** Any string: an empty one is as good as none. */
+const anyText: Check = (value) =>
+  typeof value === 'string' ? undefined : `must be a string; ${kind(value)} was given.`;
+
+/** What `session.refresh()` takes. */
+export const refreshChecks: Checks<{ organizationId?: string | undefined }> = { organizationId: optional(anyText) };
+
+/** What `session.signOut()` and `logoutUrl()` take. */
+export const signOutChecks: Checks<{ returnTo?: string | undefined }> = { returnTo: optional(anyText) };
+
+/**
+ * The options of a call. One that nobody reads was meant to do something: `organisationId` would refresh the organization
+ * that the session has.
+ *
+ * @throws {TypeError} naming the option
+ */
+export function readCall<Options extends object>(call: string, options: unknown, checks: Checks<Options>): Options {
+  const { given, problems } = readOptions<Options>('', options, checks);
+  const [problem] = problems;
+  if (problem) throw new TypeError(`${call}: "${problem.path}" ${problem.message}`);
+  return given;
+}
