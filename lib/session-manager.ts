@@ -1,7 +1,8 @@
 import { createLifecycle } from './lifecycle.js';
 import { managerOf, type SessionManager } from './loaded-session.js';
-import { resolveOptions } from './options/config.js';
+import type { Config } from './options/config.js';
 import type { SessionOptions } from './options/session-options.js';
+import { replaceable } from './replaceable.js';
 import type { SessionUser, User } from './session/payload.js';
 
 /**
@@ -15,6 +16,6 @@ import type { SessionUser, User } from './session/payload.js';
  * const who = await session.authenticate();
  */
 export function createSessionManager<U extends User = SessionUser>(options: SessionOptions<U>): SessionManager<U> {
-  const { life } = resolveOptions(options, 'createSessionManager');
-  return Object.freeze(managerOf(createLifecycle(life))) as unknown as SessionManager<U>;
+  const make = ({ life }: Config) => managerOf(createLifecycle(life));
+  return replaceable(options, 'createSessionManager', make) as unknown as SessionManager<U>;
 }

@@ -5,7 +5,7 @@ import { httpCarrier } from './http/carrier.js';
 import type { Middleware } from './http/middleware.js';
 import { createLifecycle } from './lifecycle.js';
 import { managerOf, type SessionManager } from './loaded-session.js';
-import { resolveOptions } from './options/config.js';
+import type { Config } from './options/config.js';
 import type { GuardOptions, Rules } from './options/rule.js';
 import type { SessionOptions } from './options/session-options.js';
 import { sessionActions } from './request/actions.js';
@@ -17,6 +17,7 @@ import { sealPlacer } from './request/put-seal.js';
 import type { Session, SignedInSession } from './request/session.js';
 import type { Mount, RequestSession } from './request/session-object.js';
 import { visitMiddleware } from './request/visit.js';
+import { replaceable } from './replaceable.js';
 import { type ErrorHandlerOptions, type ErrorMiddleware, errorHandler } from './routes/error-page.js';
 import { sessionRoutes } from './routes/routes.js';
 import type { SessionUser, User } from './session/payload.js';
@@ -101,7 +102,11 @@ export interface Sessions<U extends User = SessionUser> extends Middleware, Sess
  * app.get('/account', sessions.require(), handler);
  */
 export function withSession<U extends User = SessionUser>(options: SessionOptions<U>): Sessions<U> {
-  const config = resolveOptions(options, 'withSession');
+  return replaceable(options, 'withSession', assemble) as unknown as Sessions<U>;
+}
+
+/** Puts the parts together. */
+function assemble(config: Config): Sessions {
   const life = createLifecycle(config.life);
   const carrier = httpCarrier(config.carrier);
   const seals = sealPlacer(life, carrier);
@@ -163,7 +168,7 @@ export function withSession<U extends User = SessionUser>(options: SessionOption
       return allowed(session, await judgeBy(rule)(session, req));
     },
   };
-  return Object.freeze(Object.assign(middleware, members, managerOf(life))) as unknown as Sessions<U>;
+  return Object.assign(middleware, members, managerOf(life));
 }
 
 /** The session, if it may pass. */

@@ -63,6 +63,11 @@ function breakerOf(providerId: string): Breaker {
   return breaker;
 }
 
+/** Forgets what is known of a provider's outages: a test has taken it down, and the next test must not feel it. */
+export function forgetOutage(providerId: string): void {
+  breakers.delete(providerId);
+}
+
 /** When the last outage ended, on the monotonic clock; 0 where there was none. */
 export function outageEndedAtMs(providerId: string): number {
   return breakers.get(providerId)?.endedAtMs ?? 0;

@@ -10,11 +10,11 @@ import { describe, expect, it } from '@jest/globals';
 const levels: readonly (readonly string[])[] = [
   ['index.ts', 'redis.ts', 'testing.ts', 'augment.ts'],
   ['with-session.ts', 'require-session.ts', 'session-manager.ts'],
-  ['routes/'],
+  ['routes/', 'testing/'],
   ['request/', 'loaded-session.ts'],
+  ['replaceable.ts'],
   ['lifecycle.ts', 'ending.ts', 'replay.ts', 'reports.ts'],
   ['rules/'],
-  ['testing/'],
   ['options/'],
   // What handlers see of a session: types alone.
   ['request/session.ts'],
@@ -36,7 +36,7 @@ const levels: readonly (readonly string[])[] = [
   ['seal/'],
   ['http/'],
   ['session/'],
-  ['emitter.ts'],
+  ['emitter.ts', 'action-options.ts'],
   ['checks.ts', 'events.ts', 'errors.ts', 'event-limits.ts', 'debug.ts'],
   [
     'fingerprint.ts',
@@ -46,6 +46,7 @@ const levels: readonly (readonly string[])[] = [
     'json.ts',
     'monotonic.ts',
     'awaitable.ts',
+    'process-wide.ts',
   ],
 ];
 
@@ -60,8 +61,8 @@ const strangers: readonly { from: string; to: readonly string[] }[] = [
   { from: 'ending.ts', to: ['http/'] },
 ];
 
-/** The only places that know requests and responses. */
-const withHttp = ['http/', 'request/', 'routes/', 'with-session.ts', 'require-session.ts', 'augment.ts'];
+/** The only places that know requests and responses. The provider of a test is a server. */
+const withHttp = ['testing/', 'http/', 'request/', 'routes/', 'with-session.ts', 'require-session.ts', 'augment.ts'];
 const withRequestInOptions = ['options/'];
 const requestWords = /\b(IncomingMessage|ServerResponse|ClientRequest|RequestListener)\b/;
 

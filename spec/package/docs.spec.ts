@@ -40,6 +40,8 @@ const appAround = `
   export const showAdmin: RequestHandler;
   export const showInvoices: RequestHandler;
   export const req: IncomingMessage;
+  export const test: import('express-sealed-session/testing').TestSessions;
+  export const request: typeof import('supertest');
   export const sealed: string | undefined;
   export const accessToken: string;
   export const refreshToken: string;
