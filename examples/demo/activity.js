@@ -8,6 +8,7 @@ const burstMs = 1000;
  */
 export function createActivity() {
   const sessions = new Map();
+  const comparisons = new Map();
   let lastEntryId = 0;
 
   function sessionOf(sessionId) {
@@ -16,6 +17,7 @@ export function createActivity() {
       session = {
         counts: { refreshGrants: 0, leader: 0, joined: 0, remembered: 0 },
         token: undefined,
+        cookie: undefined,
         entries: [],
         streams: new Set(),
       };
@@ -51,22 +53,45 @@ export function createActivity() {
   }
 
   /** Keeps the countdown right in every open tab, whichever of them made the request. */
-  function seen({ sessionId, expiresAt, claims }) {
+  function seen({ sessionId, expiresAt, claims }, cookie) {
     const session = sessionOf(sessionId);
     if (session.token?.expiresAt === expiresAt.getTime()) return;
     session.token = { expiresAt: expiresAt.getTime(), lifetimeMs: (claims.exp - claims.iat) * 1000 };
-    send(session, { token: session.token });
+    session.cookie = cookie;
+    send(session, { token: session.token, cookie });
+  }
+
+  /** What concerns every session: a line of the log, and what the page shows of it. */
+  function tell(text, message) {
+    for (const [sessionId, session] of sessions) {
+      note(sessionId, text);
+      send(session, message);
+    }
+  }
+
+  /** Counts the grants of a session that the demo has begun for the requests without the package. */
+  function compare(grantId) {
+    comparisons.set(grantId, 0);
+    if (comparisons.size > maxSessions) comparisons.delete(comparisons.keys().next().value);
+  }
+
+  function refreshGrantWithout(grantId) {
+    comparisons.set(grantId, (comparisons.get(grantId) ?? 0) + 1);
+  }
+
+  function refreshGrant(sessionId) {
+    if (!comparisons.has(sessionId)) count(sessionId, 'refreshGrants');
   }
 
   /** Server-sent events: everything so far at once, then each change. */
-  function follow({ sessionId, user, data }, response) {
+  function follow({ sessionId, user, data }, response, more = {}) {
     const session = sessionOf(sessionId);
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
     session.streams.add(response);
     response.on('close', () => session.streams.delete(response));
-    const { counts, token, entries } = session;
+    const { counts, token, cookie, entries } = session;
     response.write(
-      `data: ${JSON.stringify({ user, greeting: data.greeting, counts, token, entries: entries.toReversed() })}\n\n`,
+      `data: ${JSON.stringify({ user, greeting: data.greeting, ...more, counts, token, cookie, entries: entries.toReversed() })}\n\n`,
     );
   }
 
@@ -82,6 +107,10 @@ export function createActivity() {
     follow,
     forget,
     counts: (sessionId) => sessionOf(sessionId).counts,
-    refreshGrant: (sessionId) => count(sessionId, 'refreshGrants'),
+    tell,
+    compare,
+    compared: (grantId) => comparisons.get(grantId) ?? 0,
+    refreshGrant,
+    refreshGrantWithout,
   };
 }

@@ -5,12 +5,20 @@ import express from 'express';
 import { oidc, withSession } from 'express-sealed-session';
 
 import { createActivity } from './activity.js';
+import { clock } from './clock.js';
 import { errorPage } from './pages.js';
-import { createProvider } from './provider.js';
+import { createProvider, lifetimeMs } from './provider.js';
+import { withoutThePackage } from './without.js';
 
 // "script-src" by name: oidc-provider adds the hash of its own small script to it.
 const contentSecurityPolicy =
   "default-src 'self'; script-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const cookieName = 'demo-session'; // all ports of localhost share one cookie jar
+const healths = {
+  up: 'Provider up → answers at once',
+  slow: 'Provider slow → takes three seconds for a refresh',
+  down: 'Provider down → drops every connection',
+};
 const publicFolder = fileURLToPath(new URL('public/', import.meta.url));
 
 export async function createApp(origin) {
@@ -33,7 +41,8 @@ export async function createApp(origin) {
   // account anywhere. It comes before withSession(): its requests have nothing to do with our session.
   const issuer = `${origin}/oidc`;
   const clientSecret = randomBytes(32).toString('base64url');
-  app.use('/oidc', await createProvider({ issuer, clientSecret, origin, onRefreshGrant: activity.refreshGrant }));
+  const provider = await createProvider({ issuer, clientSecret, origin, onRefreshGrant: activity.refreshGrant });
+  app.use('/oidc', provider.router);
   app.use(express.static(publicFolder, { index: false }));
 
   const known = new Set(); // in production: the app's own table of users
@@ -48,7 +57,7 @@ export async function createApp(origin) {
     provider: oidc({ issuer, clientId: 'demo', clientSecret, scope: 'openid profile email', resource: 'urn:demo:api' }),
     password: randomBytes(32).toString('base64url'), // in production: a secret that outlives the process
     baseUrl: origin, // in production https, which makes the cookie Secure
-    cookie: { name: 'demo-session' }, // all ports of localhost share one cookie jar
+    cookie: { name: cookieName },
     routes: { signUp: true }, // /signup, beside /login, /callback and /logout
     // After all checks and before any cookie: what the app keeps of a visitor begins here.
     onSignIn: ({ session }) => ({ data: { greeting: greet(session.user) } }),
@@ -60,7 +69,7 @@ export async function createApp(origin) {
         const what = {
           leader: `${why} → refreshed in ${Math.round(durationMs)} ms, cookie resealed`,
           joined: 'Refresh already under way → waited for it, same new cookie',
-          remembered: 'Old cookie, already renewed → same new cookie, no refresh',
+          remembered: 'Old cookie, already refreshed → same new cookie, no refresh',
         };
         activity.count(sessionId, source);
         activity.note(sessionId, what[source]);
@@ -70,9 +79,38 @@ export async function createApp(origin) {
         activity.note(sessionId, `Refresh failed (${reason}) → ${fate}`);
       },
       signedOut: ({ sessionId }) => activity.forget(sessionId),
-      rejected: ({ reason, detail }) => console.warn(`A session was not accepted: ${reason} (${detail})`),
+      rejected: ({ sessionId, reason, detail }) => {
+        if (sessionId) activity.note(sessionId, `Session not accepted → ${reason} (${detail})`);
+        else console.warn(`A session was not accepted: ${reason} (${detail})`);
+      },
       misconfigured: ({ message }) => console.warn(message),
     },
+  });
+
+  // What a visitor may do to the demo: without a session, or the way back from "down" would be refused.
+  app.use('/api/demo', sessions.requireSameOrigin());
+  app.post('/api/demo/expire', (req, res) => {
+    clock.turnForward(lifetimeMs);
+    activity.tell('Clock turned forward → every access token has expired', { aheadMs: clock.aheadMs() });
+    res.json({});
+  });
+  app.post('/api/demo/provider/:state', (req, res) => {
+    const { state } = req.params;
+    if (!Object.hasOwn(healths, state)) return res.status(404).json({ error: 'not_found' });
+    provider.health.state = state;
+    activity.tell(healths[state], { provider: state });
+    res.json({});
+  });
+
+  // The same request without the package.
+  const without = withoutThePackage({
+    tokenEndpoint: `${issuer}/token`,
+    clientSecret,
+    readCookie,
+    onRefreshGrant: activity.refreshGrantWithout,
+  });
+  app.get('/api/without', without.middleware, (req, res) => {
+    res.status(res.locals.status).json({ ...res.locals.answer, grants: activity.compared(res.locals.grantId) });
   });
 
   app.use(sessions); // every request below: req.session
@@ -80,7 +118,7 @@ export async function createApp(origin) {
 
   app.use((req, res, next) => {
     const session = sessions.get(req);
-    if (session.authenticated) activity.seen(session);
+    if (session.authenticated) activity.seen(session, cookieOf(req, res));
     next();
   });
 
@@ -95,7 +133,24 @@ export async function createApp(origin) {
     res.json({ user, expiresAt, refreshed, counts: activity.counts(sessionId) });
   });
 
-  app.get('/api/log', sessions.require(), (req, res) => activity.follow(sessions.signedIn(req), res));
+  app.get('/api/log', sessions.require(), (req, res) => {
+    activity.follow(sessions.signedIn(req), res, { aheadMs: clock.aheadMs(), provider: provider.health.state });
+  });
+
+  app.post('/api/end', sessions.require(), async (req, res) => {
+    const { sessionId } = sessions.signedIn(req);
+    await provider.endSession(sessionId);
+    activity.note(sessionId, 'Session ended at the provider → its access token serves until it expires');
+    res.json({});
+  });
+
+  // A second session for the requests without the package: refreshed at once, so its first access token counts as expired.
+  app.post('/api/without', sessions.require(), async (req, res) => {
+    const { grantId, refreshToken } = await provider.beginSession(sessions.signedIn(req).user.id);
+    activity.compare(grantId);
+    await without.begin(res, { grantId, refreshToken, expiresAt: 0 });
+    res.json({});
+  });
 
   // A page with "try again" for a person whose sign-in failed.
   app.use(sessions.errorHandler());
@@ -111,4 +166,20 @@ export async function createApp(origin) {
   });
 
   return app;
+}
+
+/** The session cookie as the browser will have it after this answer: how long, and how it begins. */
+function cookieOf(req, res) {
+  const written = [res.getHeader('set-cookie') ?? []].flat().filter((header) => header.startsWith(`${cookieName}=`));
+  const value =
+    written
+      .at(-1)
+      ?.slice(cookieName.length + 1)
+      .split(';')[0] || readCookie(req, cookieName);
+  return value && { name: cookieName, bytes: cookieName.length + 1 + value.length, start: value.slice(0, 120) };
+}
+
+function readCookie({ headers }, name) {
+  const pair = headers.cookie?.split('; ').find((each) => each.startsWith(`${name}=`));
+  return pair && decodeURIComponent(pair.slice(name.length + 1));
 }

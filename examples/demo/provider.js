@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 
 import express from 'express';
 import { exportJWK, generateKeyPair } from 'jose';
@@ -17,11 +18,17 @@ const { Provider } = await import('oidc-provider');
 const api = 'urn:demo:api';
 const scope = 'openid profile email';
 const maxAccounts = 1000;
+const usualMs = 150; // as far away as a real one
+const slowMs = 3000;
+
+/** How long an access token lives. */
+export const lifetimeMs = 20_000;
 const day = 24 * 60 * 60;
 
 /**
  * An OpenID provider in memory, for one client: access tokens of 20 seconds, and refresh tokens that can be used once.
- * Using one twice ends the session, as at any strict provider.
+ * Using one twice ends the session, as at any strict provider. Beside its router it has what a visitor of the demo may do
+ * to it: make it slow or take it down, and end a session.
  */
 export async function createProvider({ issuer, clientSecret, origin, onRefreshGrant }) {
   const accounts = new Map();
@@ -55,7 +62,12 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
         enabled: true,
         defaultResource: () => api,
         useGrantedResource: () => true,
-        getResourceServerInfo: () => ({ audience: api, scope: '', accessTokenFormat: 'jwt', accessTokenTTL: 20 }),
+        getResourceServerInfo: () => ({
+          audience: api,
+          scope: '',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: lifetimeMs / 1000,
+        }),
       },
       revocation: { enabled: true },
       rpInitiatedLogout: {
@@ -95,7 +107,14 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
     return sub;
   }
 
+  const health = { state: 'up' };
   const router = express.Router();
+
+  router.post('/token', async (req, res, next) => {
+    if (health.state === 'down') return req.socket.destroy();
+    await setTimeout(health.state === 'slow' ? slowMs : usualMs);
+    next();
+  });
 
   router.get('/interaction/:uid', async (req, res) => {
     // Throws when this sign-in is not the browser's own, or is over.
@@ -117,7 +136,24 @@ export async function createProvider({ issuer, clientSecret, origin, onRefreshGr
     res.status(error.status ?? 500).send(errorPage('This sign-in is over, or was begun in another browser.'));
   });
 
-  return router.use(provider.callback());
+  /** Signs a session out here, as an administrator would. Its access token lives on until it expires. */
+  async function endSession(grantId) {
+    const grant = await provider.Grant.find(grantId);
+    await provider.RefreshToken.revokeByGrantId(grantId);
+    await grant?.destroy();
+  }
+
+  /** A second session of the same person, for the requests without the package. */
+  async function beginSession(accountId) {
+    const client = await provider.Client.find('demo');
+    const grant = new provider.Grant({ accountId, clientId: 'demo' });
+    grant.addOIDCScope(scope);
+    const grantId = await grant.save();
+    const token = new provider.RefreshToken({ accountId, client, grantId, gty: 'authorization_code', scope });
+    return { grantId, refreshToken: await token.save() };
+  }
+
+  return { router: router.use(provider.callback()), health, endSession, beginSession };
 }
 
 /** The name in plain letters: accents fall away, and all else becomes a dash. */

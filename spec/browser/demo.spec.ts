@@ -103,6 +103,11 @@ describeWithPart('chromium', 'demo in Chromium', () => {
     page.locator(`#${id}`).filter({ hasText: words }).waitFor({ timeout });
   const me = async () => (await page.request.get(`${url}/api/me`)).status();
 
+  /** The browser reports each answer of 400 and more. */
+  function expectComplaints(pattern: RegExp) {
+    expect(complaints.splice(0).filter((complaint) => !pattern.test(complaint))).toEqual([]);
+  }
+
   async function expectToFitPhone() {
     await page.setViewportSize({ width: 375, height: 740 });
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(375);
@@ -147,22 +152,94 @@ describeWithPart('chromium', 'demo in Chromium', () => {
 
   it('keeps the visitor signed in after the access token has expired', async () => {
     await shows('token-state', 'Expired', 30_000);
-    expect([await text('renewals'), await text('grants')]).toEqual(['0', '0']);
+    expect([await text('refreshes'), await text('grants')]).toEqual(['0', '0']);
 
     await button('Call /api/me').click();
-    await shows('answer', /^200 .* renewed/);
+    await shows('answer', /^200 .* refreshed/);
     await shows('token-state', 'Valid');
     await shows('log', 'Access token expired');
-    expect([await text('renewals'), await text('grants')]).toEqual(['1', '1']);
+    expect([await text('refreshes'), await text('grants')]).toEqual(['1', '1']);
   }, 60_000);
 
   it('serves 20 requests with one refresh grant', async () => {
     await button('20 requests at once').click();
+    await button('Expire now').click();
     await shows('result', '20 of 20 signed in, 1 refresh grant', 40_000);
     expect(await page.locator('#tiles .good').count()).toBe(20);
-    expect([await text('renewals'), await text('grants')]).toEqual(['2', '2']);
+    expect([await text('refreshes'), await text('grants')]).toEqual(['2', '2']);
     await expectToFitPhone();
   }, 60_000);
+
+  it('loses the session with the same 20 requests without the package, and only that one', async () => {
+    await button('The same 20 without it').click();
+    await shows('without-result', /^\d+ of 20 signed in, \d+ refresh grants, and signed out for good$/, 40_000);
+    expect(await page.locator('#without-tiles .good').count()).toBeLessThan(20);
+    expect(await me()).toBe(200);
+    expectComplaints(/401/);
+  }, 60_000);
+
+  it('shows the cookie as the browser has it, and that it is ciphertext', async () => {
+    const cookies = await page.context().cookies(url);
+    const { name, value } = cookies.find((cookie) => cookie.name === 'demo-session')!;
+    const shown = await text('cookie-start');
+    expect(await text('cookie-name')).toBe(name);
+    expect(Number((await text('cookie-bytes')).replace(',', ''))).toBe(`${name}=${value}`.length);
+    expect(value.startsWith(shown.replace('…', ''))).toBe(true);
+    expect(shown).not.toContain('omebody');
+  });
+
+  it('expires the access token at once, and the next request refreshes it', async () => {
+    await button('Expire now').click();
+    await shows('token-state', 'Expired');
+    await button('Call /api/me').click();
+    await shows('answer', /^200 .* refreshed/);
+    await shows('token-state', 'Valid');
+  }, 30_000);
+
+  it('keeps the visitor signed in while the provider is down, and makes a refresh wait while it is slow', async () => {
+    await page.getByText('down', { exact: true }).click();
+    await shows('log', 'Provider down');
+    await button('Call /api/me').click();
+    await shows('answer', /^200 .* still valid/);
+    await button('Expire now').click();
+    await shows('token-state', 'Expired');
+    await button('Call /api/me').click();
+    await shows('answer', /^503 .* Your cookie is kept/);
+    await page.getByText('slow', { exact: true }).click();
+    await shows('log', 'Provider slow');
+    // The package leaves a provider alone for a moment that did not answer.
+    let answer = '';
+    while (!answer.startsWith('200')) {
+      await button('Call /api/me').click();
+      await shows('answer', /^\d/);
+      answer = await text('answer');
+    }
+    expect(answer).toMatch(/refreshed/);
+    expect(Number(/in (\d+) ms/.exec(answer)![1])).toBeGreaterThan(2_500);
+    await page.getByText('up', { exact: true }).click();
+    await shows('log', 'Provider up');
+    await expectToFitPhone();
+    expectComplaints(/503/);
+  }, 60_000);
+
+  it('is over at the next refresh when the provider has ended the session', async () => {
+    await button('End this session there').click();
+    await shows('provider-answer', 'Ended there');
+    await button('Call /api/me').click();
+    await shows('answer', /^200/);
+    await button('Expire now').click();
+    await shows('token-state', 'Expired');
+    await button('Call /api/me').click();
+    await shows('answer', /^401 .* the session is over/);
+    await page.getByRole('link', { name: 'Sign in again' }).click();
+    await shows('greeting', 'Welcome back');
+    expectComplaints(/401/);
+  }, 60_000);
+
+  it('shows no more than ten lines of code', async () => {
+    const lines = (await page.locator('#code').innerText()).split('\n').filter((line) => line.trim() !== '');
+    expect(lines.length).toBeLessThanOrEqual(10);
+  });
 
   it('signs out of the app and of the provider', async () => {
     await button('Sign out').click();

@@ -1,31 +1,41 @@
 const requests = 20;
-const state = { token: undefined, counts: { refreshGrants: 0, leader: 0, joined: 0, remembered: 0 } };
+const state = { token: undefined, aheadMs: 0, counts: { refreshGrants: 0, leader: 0, joined: 0, remembered: 0 } };
 const element = (id) => document.getElementById(id);
-const tiles = Array.from({ length: requests }, () => element('tiles').appendChild(document.createElement('li')));
-tiles.forEach((tile, index) => show(tile, 'idle', String(index + 1)));
+const tiles = tilesIn('tiles');
+const withoutTiles = tilesIn('without-tiles');
 
-/** A guarded request. Whether the access token is renewed on the way is for the middleware to decide. */
-async function callApi() {
+function tilesIn(id) {
+  const made = Array.from({ length: requests }, () => element(id).appendChild(document.createElement('li')));
+  clear(made);
+  return made;
+}
+
+/** A guarded request. Whether the access token is refreshed on the way is for the middleware to decide. */
+async function call(path, init) {
   const start = performance.now();
   // Without "no-store" the browser would queue identical requests behind one another.
   try {
-    const response = await fetch('/api/me', { cache: 'no-store' });
-    const body = await response.json();
-    if (response.status === 401) location.assign('/');
-    return { ok: response.ok, body, ms: Math.round(performance.now() - start) };
+    const response = await fetch(path, { cache: 'no-store', ...init });
+    const { status, ok } = response;
+    return { ok, status, body: await response.json(), ms: Math.round(performance.now() - start) };
   } catch {
-    return { ok: false, body: { error: 'no answer' } };
+    return { ok: false, status: 0, body: { error: 'no_answer' } };
   }
 }
+const callApi = () => call('/api/me');
+const post = (path) => call(path, { method: 'POST' });
 
 // The log arrives on one long request, guarded when it opens. It renews nothing while it stays open.
 const stream = new EventSource('/api/log');
 stream.onmessage = ({ data }) => {
-  const { user, greeting, token, counts, entries = [] } = JSON.parse(data);
+  const { user, greeting, token, cookie, counts, aheadMs, provider, entries = [] } = JSON.parse(data);
   if (user) setUser(user);
   if (greeting) element('greeting').textContent = greeting;
   if (token) state.token = token;
+  if (cookie) showCookie(cookie);
   if (counts) setCounts(counts);
+  if (aheadMs !== undefined) state.aheadMs = aheadMs;
+  if (provider) document.querySelector(`input[name="provider"][value="${provider}"]`).checked = true;
   entries.forEach(showEntry);
   showToken();
 };
@@ -42,8 +52,15 @@ function setUser({ name, email }) {
 
 function setCounts(counts) {
   state.counts = counts;
-  element('renewals').textContent = counts.leader;
+  element('refreshes').textContent = counts.leader;
   element('grants').textContent = counts.refreshGrants;
+}
+
+function showCookie({ name, bytes, start }) {
+  element('cookie-name').textContent = name;
+  element('cookie-bytes').textContent = bytes.toLocaleString('en');
+  element('cookie-meter').style.inlineSize = `${Math.min(100, (100 * bytes) / 4096)}%`;
+  element('cookie-start').textContent = `${start}…`;
 }
 
 function showEntry({ id, at, text, times }) {
@@ -65,7 +82,7 @@ function make(name, text, className = '') {
   return Object.assign(document.createElement(name), { textContent: text, className });
 }
 
-const remainingMs = () => Math.max(0, (state.token?.expiresAt ?? 0) - Date.now());
+const remainingMs = () => Math.max(0, (state.token?.expiresAt ?? 0) - Date.now() - state.aheadMs);
 
 function showToken() {
   if (!state.token) return;
@@ -75,8 +92,9 @@ function showToken() {
   element('rest').setAttribute('stroke-dashoffset', 100 - (100 * remaining) / state.token.lifetimeMs);
   element('seconds').textContent = Math.ceil(remaining / 1000);
   element('unit').textContent = expired ? 'expired' : 'seconds';
+  element('expire').disabled = expired;
   const words = expired
-    ? 'Expired. You are still signed in: the next request renews it.'
+    ? 'Expired. You are still signed in: the next request refreshes it.'
     : 'Valid. Requests go straight through.';
   // A screen reader speaks every change of a status, so it changes only when there is news.
   if (element('token-state').textContent !== words) element('token-state').textContent = words;
@@ -84,19 +102,51 @@ function showToken() {
 const countdown = setInterval(showToken, 200);
 
 element('call').addEventListener('click', async () => {
-  const { ok, body, ms } = await callApi();
-  const how = body.refreshed ? 'the token was renewed on the way' : 'the token was still valid';
-  element('answer').textContent = ok ? `200 in ${ms} ms: ${how}.` : `Failed: ${body.error}.`;
+  const button = element('call');
+  button.disabled = true;
+  element('answer').textContent = 'Under way…';
+  element('answer').replaceChildren(...wordsOf(await callApi()));
+  button.disabled = false;
+});
+
+/** What became of a request, for people. */
+function wordsOf({ status, ok, body, ms }) {
+  if (ok)
+    return [`200 in ${ms} ms: ${body.refreshed ? 'the token was refreshed on the way' : 'the token was still valid'}.`];
+  if (status === 503)
+    return [`503 (${body.code}) in ${ms} ms: it cannot be known now who you are. Your cookie is kept.`];
+  if (status !== 401) return [`Failed: ${body.code ?? body.error}.`];
+  // Nothing here can be asked any more.
+  stream.close();
+  clearInterval(countdown);
+  element('token-state').textContent = 'The session is over.';
+  const again = Object.assign(document.createElement('a'), { href: '/login', textContent: 'Sign in again' });
+  return [`401 (${body.code}): the session is over, and its cookie was cleared. `, again];
+}
+
+element('expire').addEventListener('click', () => post('/api/demo/expire'));
+
+for (const choice of document.querySelectorAll('input[name="provider"]')) {
+  choice.addEventListener('change', () => post(`/api/demo/provider/${choice.value}`));
+}
+
+element('end').addEventListener('click', async () => {
+  const answer = await post('/api/end');
+  element('provider-answer').replaceChildren(
+    ...(answer.ok
+      ? ['Ended there. Your access token serves until it expires: expire it, and call again.']
+      : wordsOf(answer)),
+  );
 });
 
 element('burst').addEventListener('click', async () => {
   const button = element('burst');
   button.disabled = true;
-  element('call').disabled = true; // a renewal now would only make the wait longer
+  element('call').disabled = true; // a refresh now would only make the wait longer
   element('result').textContent = '';
   element('result-detail').textContent =
-    'Waiting until the access token has expired. Nothing here renews it meanwhile.';
-  tiles.forEach((tile, index) => show(tile, 'idle', String(index + 1)));
+    'Waiting until the access token has expired. Nothing here refreshes it meanwhile.';
+  clear(tiles);
 
   while (remainingMs() > 0) {
     button.textContent = `Waiting for expiry: ${Math.ceil(remainingMs() / 1000)} s`;
@@ -105,19 +155,45 @@ element('burst').addEventListener('click', async () => {
 
   button.textContent = 'Under way…';
   const before = state.counts;
-  const answers = await Promise.all(
-    tiles.map(async (tile) => {
-      show(tile, 'waiting');
-      const answer = await callApi();
-      show(tile, answer.ok ? 'good' : 'bad', ...(answer.ok ? [make('b', answer.ms), 'ms'] : ['×']));
-      return answer;
-    }),
-  );
-  showResult(before, answers);
+  showResult(before, await burst(tiles, callApi));
   button.textContent = '20 requests at once';
   button.disabled = false;
   element('call').disabled = false;
 });
+
+element('without').addEventListener('click', async () => {
+  const button = element('without');
+  button.disabled = true;
+  element('without-result').textContent = '';
+  clear(withoutTiles);
+  const begun = await post('/api/without');
+  if (begun.ok) {
+    const answers = await burst(withoutTiles, () => call('/api/without'));
+    const good = answers.filter(({ ok }) => ok).length;
+    const grants = Math.max(...answers.map(({ body }) => body.grants ?? 0));
+    const after = await call('/api/without');
+    const fate = after.ok ? '' : ', and signed out for good';
+    element('without-result').textContent = `${good} of ${requests} signed in, ${grants} refresh grants${fate}`;
+  } else {
+    element('without-result').replaceChildren(...wordsOf(begun));
+  }
+  button.disabled = false;
+});
+
+function clear(row) {
+  row.forEach((tile, index) => show(tile, 'idle', String(index + 1)));
+}
+
+function burst(row, ask) {
+  return Promise.all(
+    row.map(async (tile) => {
+      show(tile, 'waiting');
+      const answer = await ask();
+      show(tile, answer.ok ? 'good' : 'bad', ...(answer.ok ? [make('b', answer.ms), 'ms'] : [answer.status || '×']));
+      return answer;
+    }),
+  );
+}
 
 function show(tile, look, ...content) {
   tile.className = look;
@@ -141,7 +217,7 @@ function showResult(before, answers) {
   ];
   const told = parts.filter(([count]) => count > 0).map(([count, words]) => `${count} ${words}`);
   const failed = answers.find(({ ok }) => !ok);
-  if (failed) told.push(`${requests - good.length} failed (${failed.body.error})`);
+  if (failed) told.push(`${requests - good.length} failed (${failed.body.code ?? failed.body.error})`);
   element('result-detail').textContent =
     `${told.join(', ')}. A browser keeps about six connections open at a time, so the others wait their turn.`;
 }
