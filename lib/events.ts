@@ -118,6 +118,15 @@ export interface SessionEvents {
     /** Whether another browser engine, or a phone in place of a computer, has sent it than signed in. Undefined: not known. */
     readonly differs: boolean | undefined;
   };
+  /** A session was bound to a key in its visitor's device. */
+  deviceBound: About & { readonly algorithm: 'ES256' | 'RS256' };
+  /** A bound session has come without a good proof of its device: a copy, or a browser that could not prove. */
+  deviceProofMissed: About & {
+    /** What the browser says why, where it says so. */
+    readonly skipped: 'quota_exceeded' | 'server_error' | 'unreachable' | 'other' | undefined;
+    /** Whether the request went on without the session. `false`: with `reportOnly`. */
+    readonly enforced: boolean;
+  };
   /** A session was written to the client: how many bytes of headers, in how many cookies. */
   written: About & { readonly bytes: number; readonly pieces: number };
   /** A seal was opened with a password that no longer seals: once these stop, it can go. 0 is the newest. */

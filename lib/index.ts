@@ -1,7 +1,13 @@
 export { type Sessions, withSession } from './with-session.js';
 export { getSession, requireSession } from './require-session.js';
 export { createSessionManager } from './session-manager.js';
-export type { AuthenticateResult, LoadedSession, RefreshSessionResult, SessionManager } from './loaded-session.js';
+export type {
+  AuthenticateResult,
+  LoadedSession,
+  LoadOptions,
+  RefreshSessionResult,
+  SessionManager,
+} from './loaded-session.js';
 export type { Middleware, Next } from './http/middleware.js';
 export type { ErrorHandlerOptions, ErrorMiddleware } from './routes/error-page.js';
 export type { SessionAnswer } from './routes/session.js';
@@ -9,6 +15,7 @@ export type { RefreshResult, Session, SessionActions, SignedInSession, SignedOut
 export type {
   CacheOptions,
   CookieOptions,
+  DeviceBoundOptions,
   ErrorPageWords,
   LifetimeOptions,
   RefreshOptions,

@@ -3,6 +3,7 @@ import type { Checks } from './checks.js';
 import { SessionConfigError } from './errors.js';
 import { isRecord } from './json.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
+import type { DeviceSettings } from './options/device-options.js';
 import { type Password, passwordCheck } from './seal/passwords.js';
 import type { SessionData, SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
 import type { Authenticated, SessionProfile } from './session/profile.js';
@@ -44,10 +45,18 @@ export interface LoadedSession<U extends User = SessionUser> {
   logoutUrl(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
 }
 
+export interface LoadOptions {
+  /**
+   * The value of the cookie that proves the device, with the option `deviceBound`: a session that is bound is refused without
+   * it, with `device_proof_missing`.
+   */
+  readonly proof?: string | undefined;
+}
+
 /** The sessions of an app, without HTTP. */
 export interface SessionManager<U extends User = SessionUser> {
   /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
-  load(sealed: string | undefined): LoadedSession<U>;
+  load(sealed: string | undefined, options?: LoadOptions): LoadedSession<U>;
   /**
    * Seals the tokens of an authentication response: the answer of WorkOS's SDK as it is, or the fields of a `TokenSet`.
    *
@@ -60,9 +69,9 @@ export interface SessionManager<U extends User = SessionUser> {
 }
 
 /** The operations of a session manager, on one life. */
-export function managerOf(life: Lifecycle): SessionManager {
+export function managerOf(life: Lifecycle, device: DeviceSettings | undefined): SessionManager {
   return {
-    load: (sealed) => loadSession(life, sealed),
+    load: (sealed, { proof } = {}) => loadSession(life, sealed, (payload) => isProven(device, payload, proof)),
     seal: async (tokens, data) => {
       refuseUnknownFields(tokens);
       if (data !== undefined && !isRecord(data)) throw new TypeError('seal: "data" must be an object.');
@@ -77,7 +86,17 @@ const managerRefreshChecks: Checks<{ organizationId?: string; password?: Passwor
   password: () => undefined,
 };
 
-function loadSession(life: Lifecycle, given: string | undefined): LoadedSession {
+/** Whether the device of a session is proved, where it has to be. */
+function isProven(device: DeviceSettings | undefined, payload: SessionPayload, proof = ''): boolean {
+  const isAsked = payload.deviceKey !== undefined && device !== undefined && !device.reportOnly;
+  return !isAsked || device.proofs.areGood(payload, [proof]);
+}
+
+function loadSession(
+  life: Lifecycle,
+  given: string | undefined,
+  isOfDevice: (payload: SessionPayload) => boolean,
+): LoadedSession {
   const opened = given ? life.openNewest([given]) : undefined;
   let current = { payload: opened?.payload, sealed: given };
 
@@ -85,6 +104,7 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
 
   /** Who a payload is, by the verdict on its token. What is wrong is reported, as the middleware does. */
   function judged(payload: SessionPayload, check: TokenCheck): AuthenticateResult {
+    if (!isOfDevice(payload)) return notAuthenticated('device_proof_missing');
     if (check.verdict === 'valid') {
       const { accessToken } = payload;
       const { expiresAtMs } = check;
@@ -116,6 +136,7 @@ function loadSession(life: Lifecycle, given: string | undefined): LoadedSession 
       if (!payload) return unusable();
       const { refreshToken } = payload;
       if (refreshToken === undefined) return notAuthenticated('invalid_session_cookie');
+      if (!isOfDevice(payload)) return notAuthenticated('device_proof_missing');
       const outcome = await life.refresh({ ...payload, refreshToken }, { organizationId, password });
       if (outcome.kind !== 'refreshed') {
         const reason: Reason = outcome.kind === 'elsewhere' ? 'server_error' : outcome.reason;

@@ -16,6 +16,6 @@ import type { SessionUser, User } from './session/payload.js';
  * const who = await session.authenticate();
  */
 export function createSessionManager<U extends User = SessionUser>(options: SessionOptions<U>): SessionManager<U> {
-  const make = ({ life }: Config) => managerOf(createLifecycle(life));
+  const make = ({ life, device }: Config) => managerOf(createLifecycle(life), device);
   return replaceable(options, 'createSessionManager', make) as unknown as SessionManager<U>;
 }

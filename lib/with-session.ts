@@ -11,6 +11,7 @@ import type { SessionOptions } from './options/session-options.js';
 import { sessionActions } from './request/actions.js';
 import { sessionOf } from './request/attached.js';
 import { requireSameOrigin } from './request/cross-origin.js';
+import { deviceGate } from './request/device.js';
 import { guard } from './request/guard.js';
 import { judgeBy, whyNobody } from './request/judge.js';
 import { sealPlacer } from './request/put-seal.js';
@@ -120,6 +121,8 @@ function assemble(config: Config): Sessions {
     actions,
     signIn: undefined,
   };
+  const device = config.device && deviceGate(config.device, { mount, carrier, emit: life.emit });
+  if (device) mount.isProven = device.isProven;
   const find = (req: IncomingMessage) => sessionOf(req, mount);
 
   const middleware = visitMiddleware({
@@ -129,6 +132,7 @@ function assemble(config: Config): Sessions {
     mount,
     settings: config.visit,
     guard: required && guard(find, required),
+    device,
   });
 
   const members: Omit<Sessions, keyof SessionManager> = {
@@ -141,6 +145,8 @@ function assemble(config: Config): Sessions {
         actions,
         carrier: config.carrier,
         seals: config.life.seals,
+        placer: seals,
+        device: config.device,
         settings: config.routes,
         provider: config.life.provider,
         coordinator: config.life.fleet.coordinator,
@@ -168,7 +174,7 @@ function assemble(config: Config): Sessions {
       return allowed(session, await judgeBy(rule)(session, req));
     },
   };
-  return Object.assign(middleware, members, managerOf(life));
+  return Object.assign(middleware, members, managerOf(life, config.device));
 }
 
 /** The session, if it may pass. */

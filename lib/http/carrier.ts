@@ -57,6 +57,8 @@ export interface Written {
 /** How seals travel over HTTP; see `SessionOptions`. */
 export interface CarrierSettings {
   readonly cookie: CookieSettings;
+  /** The cookie that proves the device of a session, and goes with it. */
+  readonly proofCookie: CookieSettings | undefined;
   /** Cookies of an earlier set-up, removed when they are met. */
   readonly replaces: readonly Pick<CookieSettings, 'name' | 'domain' | 'path'>[];
   /** For clients without cookies: the header that brings the seal and takes the new one back. Lower case. */
@@ -128,6 +130,12 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
       .map((old) => ({ name: old.name, header: clearCookie({ ...cookie, ...old }) }));
   }
 
+  function clearProof({ headers }: IncomingMessage): SetCookie[] {
+    const { proofCookie } = settings;
+    if (!proofCookie || !headers.cookie?.includes(`${proofCookie.name}=`)) return [];
+    return [{ name: proofCookie.name, header: clearCookie(proofCookie) }];
+  }
+
   return Object.freeze({
     via: ({ req }: Exchange) => (sentHeader(req) === undefined ? 'cookie' : 'header'),
 
@@ -161,7 +169,7 @@ export function httpCarrier(settings: CarrierSettings): Carrier {
         keepHeader(res, '', isWanted);
         return;
       }
-      const cookies = [...clearSeal(cookie, req.headers.cookie), ...clearReplaced(req)];
+      const cookies = [...clearSeal(cookie, req.headers.cookie), ...clearReplaced(req), ...clearProof(req)];
       keepCookies(res, settings, slot, cookies, isWanted);
     },
 

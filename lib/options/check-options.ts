@@ -17,6 +17,7 @@ import { fleetParts } from '../fleet/fleet.js';
 import { isRecord } from '../json.js';
 import { passwordCheck } from '../seal/passwords.js';
 import { cookieChecks, findCookieConflicts, header, replacedCookieChecks } from './cookie-checks.js';
+import { deviceChecks, findDeviceConflicts } from './device-options.js';
 import { providerProblem, sealerProblem } from './provider-checks.js';
 import { errorPageChecks, findRouteConflicts, routeChecks, signInChecks, signOutChecks } from './route-checks.js';
 import { readRules } from './rule-checks.js';
@@ -66,6 +67,8 @@ const eventChecks: Checks<EventCallbacks> = {
   signedOut: optional(callable),
   replayed: optional(callable),
   cookieMissed: optional(callable),
+  deviceBound: optional(callable),
+  deviceProofMissed: optional(callable),
 };
 
 const checks: Checks<SessionOptions> = {
@@ -86,6 +89,7 @@ const checks: Checks<SessionOptions> = {
   header: optional(header),
   trustedOrigins: optional(origins),
   cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
+  deviceBound: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
   lifetime: optional(object),
   refresh: optional(object),
   whenUnavailable: optional((value) =>
@@ -148,12 +152,14 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
     refresh: part('refresh', given.refresh, refreshChecks),
     whenUnavailable: part('whenUnavailable', given.whenUnavailable, whenUnavailableChecks),
     cache: part('cache', given.cache, cacheChecks),
+    deviceBound: part('deviceBound', given.deviceBound, deviceChecks),
   };
   if (isFine('provider', 'cookie', 'cookie.name', 'cookie.secure')) {
     problems.push(...findCookieConflicts(isFine('baseUrl') ? read : { ...read, baseUrl: undefined }));
   }
   if (isFine('routes', ...Object.keys(routeChecks).map((name) => `routes.${name}`)))
     problems.push(...findRouteConflicts(read));
+  if (isFine('baseUrl', 'cookie', 'routes')) problems.push(...findDeviceConflicts(read));
   if (problems.length > 0) throw new SessionConfigError(problems);
   return read;
 }

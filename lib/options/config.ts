@@ -21,6 +21,7 @@ import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
 import { readSessionOptions } from './check-options.js';
 import { cookieNameOf, isCookieSecure } from './cookie-checks.js';
+import { type DeviceSettings, resolveDevice } from './device-options.js';
 import { routePaths } from './route-checks.js';
 import type { Rules } from './rule.js';
 import type { LifetimeOptions, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
@@ -100,6 +101,8 @@ export interface Config {
   readonly visit: VisitSettings;
   readonly mount: MountSettings;
   readonly routes: RouteSettings;
+  /** Undefined where sessions are not bound to devices. */
+  readonly device: DeviceSettings | undefined;
 }
 
 /**
@@ -116,7 +119,8 @@ export function resolveOptions(given: unknown, name: string): Config {
   const isInsecure = !cookie.secure;
   const site = siteOf(options);
   const home = `${site?.publicBase ?? ''}/`;
-  const paths = routePaths(options.routes);
+  const paths = routePaths(options);
+  const device = resolveDevice(options, { cookie, paths }, site);
   // With an http `baseUrl`, which is on localhost, that is what the app asked for. Without one it may be a mistake.
   if (isInsecure && options.baseUrl === undefined) {
     emit('misconfigured', { problem: 'insecure_cookie', option: 'cookie.secure', message: insecureMessage });
@@ -126,6 +130,7 @@ export function resolveOptions(given: unknown, name: string): Config {
     life: resolveLife(options, emit),
     carrier: {
       cookie,
+      proofCookie: device?.cookie,
       replaces: (options.cookie?.replaces ?? []).map(({ name: old, domain, path = '/' }) => ({
         name: old,
         domain,
@@ -147,8 +152,10 @@ export function resolveOptions(given: unknown, name: string): Config {
       staleMs: staleMsOf(whenUnavailable),
       isInsecure,
       crossOriginHeader: crossOriginCheck(site, [options.baseUrl ?? []].flat(), options.trustedOrigins ?? []),
-      isPassive: (req) =>
-        paths.session !== undefined && req.method === 'GET' && site?.pathBelow(req)?.split('?', 1)[0] === paths.session,
+      isPassive: (req) => {
+        const passive = req.method === 'GET' ? paths.session : paths.device;
+        return passive !== undefined && site?.pathBelow(req)?.split('?', 1)[0] === passive;
+      },
     },
     mount: {
       property: options.property ?? 'session',
@@ -166,6 +173,7 @@ export function resolveOptions(given: unknown, name: string): Config {
       errorPage: signIn.errorPage ?? {},
       onSignIn: options.onSignIn,
     },
+    device,
   } satisfies Config);
 }
 

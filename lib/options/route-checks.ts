@@ -20,13 +20,17 @@ const routePath: Check = (value) => {
   return pathAlone(value);
 };
 
+/** A path alone: of a browser's rules, and of ours. */
+export const pathOfApp: Check = (value) => path(value) ?? pathAlone(value);
+
 export const routeChecks: Checks<RouteOptions> = {
-  base: optional((value) => path(value) ?? pathAlone(value)),
+  base: optional(pathOfApp),
   login: optional(routePath),
   callback: optional(routePath),
   logout: optional(routePath),
   signUp: optional(routePath),
   session: optional(routePath),
+  device: optional(routePath),
 };
 
 export const signInChecks: Checks<SignInOptions> = {
@@ -50,8 +54,8 @@ export const signOutChecks: Checks<SignOutOptions> = {
 };
 
 /** The paths of the routes that are switched on, with their defaults. */
-export function routePaths(routes: RouteOptions = {}) {
-  const { login = true, callback = true, logout = true, signUp = false, session = false } = routes;
+export function routePaths({ routes = {}, deviceBound = false }: Pick<SessionOptions, 'routes' | 'deviceBound'>) {
+  const { login = true, callback = true, logout = true, signUp = false, session = false, device = true } = routes;
   const pathOf = (given: string | boolean, usual: string) =>
     typeof given === 'string' ? given : given ? usual : undefined;
   return {
@@ -60,18 +64,19 @@ export function routePaths(routes: RouteOptions = {}) {
     logout: pathOf(logout, '/logout'),
     signUp: pathOf(signUp, '/signup'),
     session: pathOf(session, '/session'),
+    device: deviceBound === false ? undefined : pathOf(device, '/session/device'),
   };
 }
 
 /** Paths that would hide each other, and routes that cannot do without another. */
-export function findRouteConflicts({ routes }: SessionOptions): ConfigProblem[] {
-  const paths = Object.entries(routePaths(routes)).filter(([, each]) => each !== undefined);
+export function findRouteConflicts(options: SessionOptions): ConfigProblem[] {
+  const paths = Object.entries(routePaths(options)).filter(([, each]) => each !== undefined);
   const problems = paths.flatMap(([name, each], index) => {
     const other = paths.slice(0, index).find(([, earlier]) => earlier === each);
     const message = `is also "routes.${other?.[0]}", and only one of them would ever run. Give each a path of its own.`;
     return other ? [{ path: `routes.${name}`, message }] : [];
   });
-  const { login, signUp, callback } = routePaths(routes);
+  const { login, signUp, callback } = routePaths(options);
   if ((login ?? signUp) !== undefined && callback === undefined) {
     const message = 'cannot be false where "routes.login" or "routes.signUp" is on: every sign-in would end there.';
     problems.push({ path: 'routes.callback', message });

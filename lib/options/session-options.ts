@@ -31,6 +31,8 @@ export interface RouteOptions {
   readonly signUp?: string | boolean | undefined;
   /** Tells front ends who is signed in, until when, and where to sign in. Usual: `/session`. Default: none. */
   readonly session?: string | boolean | undefined;
+  /** Where browsers bind sessions and prove their device. On with `deviceBound`. Default: `/session/device`. */
+  readonly device?: string | boolean | undefined;
 }
 
 export interface SignInOptions {
@@ -167,6 +169,19 @@ export interface CacheOptions {
   readonly maxSeconds?: number | undefined;
 }
 
+/** How sessions are bound to the device that they are used on. */
+export interface DeviceBoundOptions {
+  /**
+   * How long a proof is good, in seconds: a copied cookie is worth nothing after that. At least 300, because a browser
+   * signs six times in nine minutes. Default: 600.
+   */
+  readonly proofSeconds?: number | undefined;
+  /** Whether a request without a proof is only told, by the event `deviceProofMissed`. Default: false. */
+  readonly reportOnly?: boolean | undefined;
+  /** Paths of the app that need no session, such as `/static`: browsers do not wait for a proof there. Default: none. */
+  readonly exclude?: readonly string[] | undefined;
+}
+
 /**
  * What becomes of a request while it cannot be known whether its session is good. `continue`: it goes on, not signed
  * in, and guards answer 503. `refuse`: the middleware answers 503. `{ staleSeconds }`: the old claims serve this long
@@ -222,6 +237,12 @@ export interface SessionOptions<U extends User = SessionUser> {
    * visitors as well, or none. Default: `written`.
    */
   readonly cacheControl?: 'written' | 'authenticated' | false | undefined;
+  /**
+   * Binds each session to a key in its visitor's device, where the browser can do that (Device Bound Session Credentials).
+   * A copy of its cookies is then worth nothing once the last proof has expired. It needs `sessions.routes()`. Default:
+   * false.
+   */
+  readonly deviceBound?: boolean | DeviceBoundOptions | undefined;
 
   readonly lifetime?: LifetimeOptions | undefined;
   readonly refresh?: RefreshOptions | undefined;

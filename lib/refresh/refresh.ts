@@ -143,7 +143,7 @@ export function sharedToken({ provider, passwords, binding }: RefreshSettings, p
   };
 }
 
-/** The refreshed session as this cookie's: with the newer `data` of the two, sealed under this password. */
+/** The refreshed session as this cookie's: with the newer `data` of the two, bound to its device, sealed under this password. */
 async function adopt(
   { seal, sealedUnder }: RefreshSettings,
   own: SessionPayload,
@@ -153,10 +153,12 @@ async function adopt(
   const isOlder = (own.sealedAt ?? 0) < (refreshed.payload.sealedAt ?? 0);
   const data = isOlder ? refreshed.payload.data : own.data;
   const hasSameData = JSON.stringify(refreshed.payload.data) === JSON.stringify(data);
-  if (hasSameData && refreshed.sealedUnder === sealedUnder) {
+  // A copy from before the session was bound may have been refreshed first. What is bound stays so.
+  const deviceKey = refreshed.payload.deviceKey ?? own.deviceKey;
+  if (hasSameData && deviceKey === refreshed.payload.deviceKey && refreshed.sealedUnder === sealedUnder) {
     return { payload: refreshed.payload, sealed: refreshed.sealed };
   }
-  const payload = hasSameData ? refreshed.payload : { ...refreshed.payload, data };
+  const payload = { ...refreshed.payload, ...(!hasSameData && { data }), ...(deviceKey && { deviceKey }) };
   return { payload, sealed: await seal(payload) };
 }
 

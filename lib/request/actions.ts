@@ -5,7 +5,7 @@ import { isNavigation } from '../http/navigation.js';
 import { type LifeRefresh, type Lifecycle, reasonOf } from '../lifecycle.js';
 import { idOf } from '../session/unverified-claims.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
-import { isRetryable, type Reason } from '../session/reasons.js';
+import { isRetryable, isUnproven, type Reason } from '../session/reasons.js';
 import { refuseUnknownFields } from '../session/token-fields.js';
 import type { TokenCheck } from '../token/access-token.js';
 import type { SealPlacer } from './put-seal.js';
@@ -51,6 +51,8 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       assertOpen(exchange, 'refresh');
       const state = RequestSession.stateOf(session);
       const { payload } = state;
+      // Without its device, a session spends no token.
+      if (!state.signedIn && isUnproven(state.reason)) return notRefreshed(state.reason);
       if (!hasRefreshToken(payload)) {
         return notRefreshed(state.signedIn ? 'invalid_session_cookie' : state.reason);
       }

@@ -6,7 +6,7 @@ import { SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
 import type { BeginSignIn } from '../provider/provider.js';
-import type { SessionData, TokenSet, User } from '../session/payload.js';
+import type { SessionData, SessionPayload, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
 import type { RefreshResult, SessionActions, SignedInSession } from './session.js';
@@ -40,6 +40,8 @@ export interface Mount {
   signIn: MountSignIn | undefined;
   /** Whether a request is for one of the routes of these sessions, once they are in use. */
   isOwnRoute?: (req: IncomingMessage) => boolean;
+  /** Whether a request proves the device of its session, where sessions are bound. */
+  isProven?: (req: IncomingMessage, payload: SessionPayload) => boolean;
 }
 
 /** How the visitors of a mount sign in. */
@@ -167,6 +169,11 @@ export class RequestSession implements Fields {
 
   get authenticationMethod() {
     return this.#profile?.authenticationMethod;
+  }
+
+  get deviceBound(): boolean | undefined {
+    if (!this.#state.signedIn) return undefined;
+    return this.#mount.isProven?.(this.#exchange.req, this.#state.payload) ?? false;
   }
 
   get expiresAt(): Date | undefined {

@@ -61,6 +61,8 @@ export interface SignedInSession<U extends User = SessionUser> extends SessionPr
   /** For calling APIs. It is in no JSON and no log of the session. */
   readonly accessToken: string;
   readonly expiresAt: Date;
+  /** Whether the session is bound to a device, and this request proves it. See the option `deviceBound`. */
+  readonly deviceBound: boolean;
   /** Whether this request refreshed the session. */
   readonly refreshed: boolean;
   /** Whether the claims are past their expiry and serve only because the provider cannot be asked (`whenUnavailable`). */

@@ -18,6 +18,7 @@ import { attach, sessionBefore } from './attached.js';
 import { debugVisit } from './debug-lines.js';
 import { unavailableError } from './guard.js';
 import { crossOriginRefusal } from './cross-origin.js';
+import type { DeviceGate } from './device.js';
 import type { SealPlacer } from './put-seal.js';
 import { type Mount, RequestSession } from './session-object.js';
 import { type SessionState, signedIn, signedOut, type StaleBecause, undecided } from './state.js';
@@ -37,13 +38,15 @@ export interface VisitParts {
   readonly settings: VisitSettings;
   /** Makes the middleware itself the guard. */
   readonly guard: Middleware | undefined;
+  /** Asks bound sessions for the proof of their device. */
+  readonly device: DeviceGate | undefined;
 }
 
 /**
  * The way of a request, from its seal to `next()`. It stays synchronous when the keys are cached and nothing has to be
  * refreshed, which is almost every request. `docs/architecture.md` has a table of every way out.
  */
-export function visitMiddleware({ life, carrier, seals, mount, settings, guard }: VisitParts): Middleware {
+export function visitMiddleware({ life, carrier, seals, mount, settings, guard, device }: VisitParts): Middleware {
   const { isActivity, whenUnavailable, staleMs, isInsecure, isPassive } = settings;
   const refuseCrossOrigin = crossOriginRefusal(life, carrier, settings.crossOriginHeader);
 
@@ -103,6 +106,8 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
     if (over === 'session_revoked') return signedOut(over);
     if (over === 'session_expired') return endSession(exchange, payload, over);
 
+    const unproven = device?.refuse(exchange, payload);
+    if (unproven) return unproven;
     if (life.endsAsReplayed(payload, clientOf(exchange.req))) return signedOut('session_revoked');
 
     // 4. Check the access token.
@@ -233,8 +238,10 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard }
   }
 
   /** 7. Go on: the session is on the request, then `next()` is called, once. */
-  function goOn(exchange: Exchange, state: SessionState, earlier: RequestSession | undefined, next: Next): void {
+  function goOn(exchange: Exchange, found: SessionState, earlier: RequestSession | undefined, next: Next): void {
     const { req, res } = exchange;
+    const state = device ? device.admit(exchange, found) : found;
+    if (!state) return;
     attach(req, mount.property, new RequestSession(state, mount, exchange, earlier));
     if (isDebugging) debugVisit(req, state, carrier.read(exchange)[0]);
     if (state.signedIn) carrier.keepPrivate(exchange);

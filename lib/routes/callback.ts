@@ -1,5 +1,7 @@
 import { SessionSignInError, SessionUnavailableError } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
+import { clientOf } from '../http/client.js';
+import { isForeignDocument, openFromHere } from '../http/device-headers.js';
 import { opensPage } from '../http/navigation.js';
 import { type BeginSignIn, pkceChallenge } from '../provider/provider.js';
 import type { RouteActions } from '../request/actions.js';
@@ -26,6 +28,8 @@ export interface CallbackParts extends ExchangeParts, Pick<BeginParts, 'site' | 
   readonly actions: RouteActions;
   /** Where another attempt begins, as browsers see it. */
   readonly signInPath: string;
+  /** Whether the page after the sign-in offers to bind the session to its device. */
+  readonly isOffered: boolean;
 }
 
 /** A sign-in that failed, and what another attempt needs. */
@@ -58,7 +62,7 @@ export function callbackRoute(parts: CallbackParts): Route {
     const impersonation = await parts.impersonations.exchange(exchange, redirectUri, query);
     if (impersonation) {
       await accept(exchange, impersonation);
-      redirect(res, impersonation.returnTo);
+      arrive(exchange, impersonation.returnTo);
       return;
     }
     if ('failure' in found) {
@@ -79,7 +83,7 @@ export function callbackRoute(parts: CallbackParts): Route {
       const result = await exchangeOnce(parts, { req, query, flow, request, earlierUserId });
       await accept(exchange, result);
       flows.forget(res, state);
-      redirect(res, result.returnTo);
+      arrive(exchange, result.returnTo);
     } catch (error) {
       // While the provider is away the code is still good, and a reload may try it again.
       if (error instanceof SessionUnavailableError) throw error;
@@ -89,6 +93,16 @@ export function callbackRoute(parts: CallbackParts): Route {
       await lead(exchange, { ...rulesOf(error, flow), failure: error, state, returnTo, asked: again });
     }
   };
+
+  /**
+   * To where the visitor was going. After a redirect the page would still count as opened by the provider, and a browser
+   * that registers its device for such a page sends no cookies with it.
+   */
+  function arrive({ req, res }: Exchange, returnTo: string): void {
+    const isBinding = parts.isOffered && isForeignDocument(req) && clientOf(req).startsWith('blink');
+    if (isBinding) openFromHere(res, returnTo, 200);
+    else redirect(res, returnTo);
+  }
 
   /** Puts the session of a sign-in on the request and its response. */
   async function accept(exchange: Exchange, result: SignInResult): Promise<void> {

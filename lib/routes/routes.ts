@@ -7,14 +7,17 @@ import { isPrefetch, longestLinkedPath } from '../http/navigation.js';
 import { forbidCaching } from '../http/response-headers.js';
 import type { Site } from '../http/site.js';
 import type { RouteSettings, SealSettings } from '../options/config.js';
+import type { DeviceSettings } from '../options/device-options.js';
 import type { BeginSignIn } from '../provider/provider.js';
 import type { FindSession } from '../request/guard.js';
 import { headersSentError, type RouteActions } from '../request/actions.js';
+import type { SealPlacer } from '../request/put-seal.js';
 import type { Mount, MountSignIn } from '../request/session-object.js';
 import { bindingOf } from '../session/binding.js';
 import { readAsked } from './asked.js';
 import { type Begin, beginSignIn, redirectUriOf } from './begin.js';
 import { callbackRoute } from './callback.js';
+import { deviceRoute } from './device.js';
 import type { ExchangeParts } from './exchange.js';
 import { flowCookies } from './flow.js';
 import { withFormPost } from './form-post.js';
@@ -36,6 +39,8 @@ export interface RouteParts extends Omit<ExchangeParts, 'onSignIn'> {
   readonly actions: RouteActions;
   readonly carrier: CarrierSettings;
   readonly seals: SealSettings;
+  readonly placer: SealPlacer;
+  readonly device: DeviceSettings | undefined;
   readonly settings: RouteSettings;
 }
 
@@ -83,6 +88,7 @@ export function sessionRoutes(parts: RouteParts): Middleware {
     impersonations: impersonations(exchanging, returnTo),
     returnTo,
     signInPath: signInPath ?? returnTo,
+    isOffered: parts.device !== undefined,
   });
   const logout = signOutRoute({ find, site, idTokens, returns, silent, returnTo: settings.afterSignOut });
   const session = sessionRoute({ find, site, signInPath, signOutPath });
@@ -99,6 +105,8 @@ export function sessionRoutes(parts: RouteParts): Middleware {
     [paths.logout, { methods: settings.signOutMethods, run: logout }],
     [paths.session, { methods: ['GET', 'POST'], run: session }],
   ]);
+  const { device } = parts;
+  if (device) routes.set(paths.device, { methods: ['POST'], run: deviceRoute({ ...parts, device }) });
   routes.delete(undefined);
   // From here on guards and handlers know how a visitor signs in.
   const { isOpen } = httpCarrier(carrier);

@@ -1,6 +1,13 @@
-/** The provider or its key set could not be asked. The session may well be good, so its cookie is kept. */
+/** The provider, its key set or the device could not be asked. The session may well be good, so its cookie is kept. */
 export type RetryableReason =
-  'rate_limit_exceeded' | 'timeout' | 'server_error' | 'network_error' | 'keys_unavailable' | 'provider_misconfigured';
+  | 'rate_limit_exceeded'
+  | 'timeout'
+  | 'server_error'
+  | 'network_error'
+  | 'keys_unavailable'
+  | 'provider_misconfigured'
+  /** The browser could not prove its device now, and says so. */
+  | 'device_proof_unavailable';
 
 /** The provider has ended this session, or its user must take a step to go on. */
 export type TerminalReason =
@@ -18,6 +25,8 @@ export type FinalReason =
   | 'cross_origin_request'
   /** The provider refuses this session and no other, without a word that it has ended. Its seal is left alone. */
   | 'refresh_refused'
+  /** The session is bound to a device, and the request brings no proof of it. Its seal is left alone. */
+  | 'device_proof_missing'
   | TokenReason
   | TerminalReason;
 
@@ -31,11 +40,17 @@ const retryable = {
   network_error: true,
   keys_unavailable: true,
   provider_misconfigured: true,
+  device_proof_unavailable: true,
 } satisfies Record<RetryableReason, true>;
 
 /** Whether asking again later can have another answer. */
 export function isRetryable(reason: Reason): reason is RetryableReason {
   return Object.hasOwn(retryable, reason);
+}
+
+/** Whether a session was kept out because its device was not proved. */
+export function isUnproven(reason: Reason): boolean {
+  return reason === 'device_proof_missing' || reason === 'device_proof_unavailable';
 }
 
 /** An answer that nobody is signed in, as far as is known. `retryable`: asking again later can have another answer. */

@@ -1,8 +1,8 @@
-import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 
-import { isRecord, parseObject } from '../json.js';
+import { isRecord } from '../json.js';
 import type { SessionClaims } from '../session/profile.js';
+import { decodePart, parsePart } from './jws-parts.js';
 
 /**
  * The claims of a token whose RS256 signature fits the key that its header names. `node:crypto` verifies at once, in a
@@ -67,17 +67,4 @@ function keyIdOf(head: string): string | undefined {
   const kid = isOrdinary ? header.kid : undefined;
   lastHead = { text: head, kid: typeof kid === 'string' ? kid : undefined };
   return lastHead.kid;
-}
-
-function parsePart(part: string): Record<string, unknown> | undefined {
-  const bytes = decodePart(part);
-  // Node would replace bytes that are not UTF-8 by another letter.
-  if (!bytes || !isUtf8(bytes)) return undefined;
-  return parseObject(bytes.toString());
-}
-
-/** The bytes of canonical base64url (RFC 7515 section 2). Node itself would skip foreign letters. */
-function decodePart(part: string): Buffer | undefined {
-  const bytes = Buffer.from(part, 'base64url');
-  return bytes.toString('base64url') === part ? bytes : undefined;
 }

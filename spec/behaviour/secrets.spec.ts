@@ -27,6 +27,7 @@ import { sealData } from 'iron-session';
 import { type App, frameworks, listen } from '../support/apps.js';
 import { createBrowser } from '../support/browser.js';
 import { useClock } from '../support/clock.js';
+import { createDevice, documentFrom } from '../support/device.js';
 import { startOpServer, type Wire } from '../support/op-server.js';
 import { printed } from '../support/printed.js';
 import { expired, kinds, origin, random, tokenReasons, useScanned } from '../support/scanned-app.js';
@@ -198,6 +199,23 @@ describe('no secret is shown', () => {
       expect(cleared.setCookies).toEqual([expect.stringMatching(/^wos-session=;/)]);
     },
   );
+
+  meeting({
+    events: ['deviceBound', 'deviceProofMissed'],
+    reasons: ['device_proof_missing', 'device_proof_unavailable'],
+  })('in sessions that are bound to a device, and in copies of them', async () => {
+    const app = await serve(optionsOf({ deviceBound: true }));
+    const browser = app.browser();
+    browser.jar.set(app.url, `wos-session=${(await issue()).sealed}; Path=/; Secure`);
+    const device = await createDevice(browser);
+    const page = await browser.get('/', documentFrom('none'));
+    expect((await look(device.register(page))).status).toBe(200);
+    browser.jar.clear('__Host-wos-session-proof');
+    for (const headers of [{}, { 'secure-session-skipped': 'quota_exceeded' }, documentFrom('cross-site').headers]) {
+      for (const at of ['/', '/guarded', '/asked', '/refresh']) await look(browser.get(at, { headers }));
+    }
+    expect((await look(device.post({ 'sec-secure-session-id': 'another' }))).json).toMatchObject({ continue: false });
+  });
 
   const echo = (secrets: string) => ({ error: secrets, error_description: secrets, message: secrets, code: secrets });
   const faults: [string, Fault | ((secrets: string) => Fault)][] = [

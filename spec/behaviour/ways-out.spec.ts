@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
@@ -82,6 +83,22 @@ const ends = async (sealed: { sealed: string; sessionId: string }) => {
   return sealed.sealed;
 };
 
+/** A session that is bound to a device, and comes without a proof. */
+async function sealBound(): Promise<string> {
+  const { accessToken, refreshToken, user } = await server.issueSession();
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const deviceKey = publicKey.export({ format: 'jwk' });
+  return sealData({ accessToken, refreshToken, user, sessionId: 'session_bound', deviceKey }, { password, ttl: 0 });
+}
+
+const bound = { deviceBound: true, baseUrl: 'https://app.example.com' };
+const saying =
+  (headers: Record<string, string>): Handler =>
+  (req, _res, next) => {
+    Object.assign(req.headers, headers);
+    next();
+  };
+
 const ways: readonly Way[] = [
   {
     row: ['has no seal', '`no_session_cookie_provided`', 'left alone', 'goes on'],
@@ -135,6 +152,32 @@ const ways: readonly Way[] = [
       return sealed;
     },
     shows: { authenticated: false, reason: 'session_expired', retryable: false },
+  },
+  {
+    row: ['has a bound session without a proof of its device', '`device_proof_missing`', 'left alone', 'goes on'],
+    options: bound,
+    bring: sealBound,
+    shows: { authenticated: false, reason: 'device_proof_missing', retryable: false },
+  },
+  {
+    row: [
+      'the same, and its browser says that it cannot prove it now',
+      '`device_proof_unavailable`',
+      'left alone',
+      'goes on',
+    ],
+    options: bound,
+    before: saying({ 'secure-session-skipped': 'quota_exceeded' }),
+    bring: sealBound,
+    shows: { authenticated: false, reason: 'device_proof_unavailable', retryable: true },
+  },
+  {
+    row: ['the same, for a page that another site has led to', 'none', 'left alone', '401, and the page opens anew'],
+    options: bound,
+    before: saying({ 'sec-fetch-dest': 'document', 'sec-fetch-site': 'cross-site' }),
+    bring: sealBound,
+    status: 401,
+    shows: {},
   },
   {
     row: ['has a token that is invalid', '`invalid_jwt` and its kin', 'left alone', 'goes on'],
@@ -415,7 +458,7 @@ describe('every way out of a request', () => {
       const page = await send(app, sealed, '/', way.headers);
       await after();
       expect([page.status, becameOfCookie(page)]).toEqual([way.status ?? 200, way.row[2]]);
-      expect(page.json).toMatchObject(way.shows);
+      expect(page.json ?? {}).toMatchObject(way.shows);
     });
   });
 });

@@ -351,7 +351,9 @@ describe('the session on the request', () => {
     expect(known).toMatchObject({ entitlements: ['audit'], featureFlags: ['beta'], impersonator });
     const { json } = await createBrowser(app.url).get('/', cookieHeader(sealed));
     expect(json).toEqual(
-      JSON.parse(JSON.stringify({ ...known, accessToken: undefined, refreshed: false, stale: false })),
+      JSON.parse(
+        JSON.stringify({ ...known, accessToken: undefined, deviceBound: false, refreshed: false, stale: false }),
+      ),
     );
   });
 

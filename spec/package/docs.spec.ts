@@ -236,6 +236,7 @@ describe('docs/reference/options.md', () => {
     lifetime: 'LifetimeOptions',
     refresh: 'RefreshOptions',
     cache: 'CacheOptions',
+    deviceBound: 'DeviceBoundOptions',
   };
   const file = 'options/session-options.ts';
   const expected: Record<string, () => Member[]> = {

@@ -161,7 +161,7 @@ export function useScanned() {
     const page = await answer;
     for (const header of page.setCookies) {
       const [, name = '', value = '', attributes = ''] = /^([^=]*)=([^;]*)(.*)$/s.exec(header) ?? [];
-      const own = name.startsWith('wos-session');
+      const own = /^(__Host-)?wos-session/.test(name);
       if (own && value !== '') scanner.plant(`the cookie ${name}`, value);
       scanner.watch('a Set-Cookie header', name, attributes, own ? '' : value);
     }

@@ -23,6 +23,7 @@ const settings: CarrierSettings = {
     partitioned: false,
     priority: undefined,
   },
+  proofCookie: undefined,
   replaces: [],
   header: undefined,
   cacheControl: 'written',

@@ -1,0 +1,40 @@
+import type { Lifecycle } from './lifecycle.js';
+import { thumbprintOf } from './session/device-proof.js';
+import type { SessionPayload } from './session/payload.js';
+import type { DeviceKey } from './token/device-jwt.js';
+
+/** A session that was bound to a device. */
+export interface BoundSession {
+  readonly payload: SessionPayload;
+  readonly sealed: string;
+  /** Whether its tokens were refreshed with it. */
+  readonly isRefreshed: boolean;
+}
+
+/**
+ * Binds a session to the key of its device, and refreshes it. Where the provider rotates refresh tokens, a copy of the cookie
+ * that was taken before is worth nothing once its access token has expired. While the provider is away, the session
+ * is bound all the same, and the next refresh does the rest.
+ *
+ * @returns undefined when the session is over, or another registration was faster
+ */
+export async function bindDevice(
+  life: Lifecycle,
+  payload: SessionPayload,
+  { jwk, thumbprint }: DeviceKey,
+): Promise<BoundSession | undefined> {
+  const bound: SessionPayload = { ...payload, deviceKey: jwk };
+  const { refreshToken } = bound;
+  if (refreshToken !== undefined) {
+    const outcome = await life.refresh({ ...bound, refreshToken }, { onDemand: true });
+    if (outcome.kind === 'terminal') return undefined;
+    if (outcome.kind === 'refreshed') {
+      // Who has a copy from before would bind it to a key of their own, and be given the new tokens.
+      if (outcome.payload.deviceKey && thumbprintOf(outcome.payload.deviceKey) !== thumbprint) return undefined;
+      life.reportRefreshed(outcome);
+      return { payload: outcome.payload, sealed: outcome.sealed, isRefreshed: true };
+    }
+  }
+  const sealed = await life.reseal(bound);
+  return life.whyOver(bound) === undefined ? { payload: bound, sealed, isRefreshed: false } : undefined;
+}
