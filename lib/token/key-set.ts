@@ -57,7 +57,8 @@ export function keySetOf(provider: object, { keys: inline, keysUrl = '', agent }
 
 // For an unknown key the set is fetched again when it is older than this, or older than the token.
 const refetchAfterMs = 30_000;
-// The shortest time between two fetches for the same key: tokens with an invented key must not cause a storm.
+// The shortest time between two fetches for unknown keys: anybody can send tokens with invented ones, and they must not
+// cause a storm.
 const refetchPauseMs = 1_000;
 /**
  * The most keys of a key set that is used. Providers publish two or three. Each is parsed on the event loop, and a token
@@ -92,9 +93,12 @@ export function keySet(url: string, agent?: Agents): KeySet {
     }
     // `iat` is in whole seconds, so the token may be up to a second younger than it says.
     const outdated = issuedAtMs + 1_000 > known.fetchedAtMs || Date.now() - known.fetchedAtMs > refetchAfterMs;
-    const lookedAlready =
-      missed !== undefined && missed.kid === header.kid && Date.now() - missed.atMs < refetchPauseMs;
-    if (outdated && !lookedAlready) {
+    const isPausing = missed !== undefined && Date.now() - missed.atMs < refetchPauseMs;
+    // The fetch was for another key. Whether this one was published meanwhile cannot be told.
+    if (outdated && isPausing && missed?.kid !== header.kid) {
+      throw new ProviderFailure('server_error', 'The key set was fetched for another key a moment ago.');
+    }
+    if (outdated && !isPausing) {
       const { value } = await keys.refetch();
       try {
         return await value.local(header, token);
