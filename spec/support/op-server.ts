@@ -43,6 +43,8 @@ export interface Wire {
   deadRefresh?: { status: number; body: Claims };
   /** What a code gets that is not known. */
   deadCode?: { status: number; body: Claims };
+  /** Knows the client by its TLS certificate (RFC 8705), which the connection was taken for. */
+  knowsClientByTls?: boolean;
   /** Compares the Basic credentials without decoding them. */
   doesNotDecode?: boolean;
   /** Parameters of the callback beside code and state. */
@@ -220,6 +222,7 @@ export async function startOpServer({
   }
 
   function isClient({ headers, form }: OpRequest): boolean {
+    if (wire.knowsClientByTls) return form.get('client_id') === clientId && form.get('client_secret') === null;
     if (form.get('client_assertion') !== null) return form.get('client_id') === clientId;
     if (form.get('client_secret') !== null) return form.get('client_secret') === clientSecret;
     const [, base64 = ''] = /^Basic (\S+)$/.exec(headers.authorization ?? '') ?? [];
@@ -320,6 +323,12 @@ export async function startOpServer({
     issued,
     sign,
     to: (path: string) => requests.filter((request) => request.path === path),
+    /** A refresh token, as if somebody had signed in. */
+    grant: () => {
+      const refreshToken = randomUUID();
+      refreshTokens.set(refreshToken, new URLSearchParams());
+      return refreshToken;
+    },
     /** All refresh tokens are dead from now on. */
     killRefreshTokens: () => {
       refreshTokens.clear();
