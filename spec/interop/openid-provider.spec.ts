@@ -148,3 +148,43 @@ describe('oidc-provider', () => {
     },
   );
 });
+
+describe('an ID token at a refresh of oidc-provider', () => {
+  it('brings what has changed about the person, and takes a role away', async () => {
+    let claims: Record<string, unknown> = { name: 'One', groups: ['admin'] };
+    const server = await startOidcServer({
+      opaque: true,
+      configure: (configuration) => {
+        configuration.claims = { openid: ['sub'], profile: ['name', 'groups'], email: ['email'] };
+        configuration.findAccount = (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...claims }) });
+      },
+    });
+    const { url: issuer, clientId, clientSecret } = server;
+    const problems: SessionEvents['misconfigured'][] = [];
+    const provider = oidc({ issuer, clientId, clientSecret, mapClaims: { roles: 'groups' } });
+    const events = { misconfigured: (event: SessionEvents['misconfigured']) => problems.push(event) };
+    const app = await frameworks[0]!.listen((each) => {
+      const sessions = withSession({ provider, password, baseUrl: origin, events });
+      each.use(sessions);
+      each.use(sessions.routes());
+      each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
+      each.get('/admin', sessions.require({ roles: 'admin' }), (_req, res) => res.end('{}'));
+    });
+    open.push(server, app);
+    const browser = createBrowser(app.url);
+    let page: Page = await browser.fetch('/login');
+    for (let hop = 0; hop < 10 && page.headers.has('location'); hop += 1) {
+      const next = new URL(page.headers.get('location')!, page.url).href;
+      page = await browser.fetch(next.replace(origin, app.url));
+    }
+    const { user, roles } = page.json as { user: { name: string }; roles: string[] };
+    expect([user.name, roles, (await browser.get('/admin')).status]).toEqual(['One', ['admin'], 200]);
+
+    claims = { name: 'One Two' };
+    clock.advance(400);
+    const refreshed = (await browser.get('/')).json as { refreshed: boolean; user: { name: string }; roles: string[] };
+    expect([refreshed.refreshed, refreshed.user.name, refreshed.roles]).toEqual([true, 'One Two', []]);
+    expect((await browser.get('/admin')).status).toBe(403);
+    expect(problems).toEqual([]);
+  });
+});
