@@ -92,6 +92,36 @@ export class SessionCrossOriginError extends SessionError {
   }
 }
 
+/** What a step-up asks of a sign-in. */
+export interface StepUpDetails {
+  readonly maxAuthAgeSeconds?: number | undefined;
+  readonly acrValues?: readonly string[] | undefined;
+}
+
+/** 401: signed in, but too long ago or not in the way that the route's rule asks for (RFC 9470). */
+export class SessionStepUpError extends SessionError {
+  override readonly name = 'SessionStepUpError';
+  readonly code = 'ERR_SESSION_STEP_UP_REQUIRED';
+  /** The part of the rule. */
+  readonly demand: string;
+  readonly maxAuthAgeSeconds: number | undefined;
+  readonly acrValues: readonly string[] | undefined;
+
+  constructor(demand: string, { maxAuthAgeSeconds, acrValues }: StepUpDetails = {}) {
+    const description = 'Sign in again to continue.';
+    const wanted = [
+      'error="insufficient_user_authentication"',
+      `error_description="${description}"`,
+      ...(maxAuthAgeSeconds === undefined ? [] : [`max_age="${maxAuthAgeSeconds}"`]),
+      ...(acrValues === undefined ? [] : [`acr_values="${acrValues.join(' ')}"`]),
+    ];
+    super(401, description, { 'WWW-Authenticate': `Bearer ${wanted.join(', ')}` });
+    this.demand = demand;
+    this.maxAuthAgeSeconds = maxAuthAgeSeconds;
+    this.acrValues = acrValues;
+  }
+}
+
 /** When to come back, where the provider does not say. */
 export const defaultRetryAfterSeconds = 5;
 
@@ -239,6 +269,7 @@ export type AnySessionError =
   | SessionConfigError
   | SessionRequiredError
   | SessionForbiddenError
+  | SessionStepUpError
   | SessionCrossOriginError
   | SessionUnavailableError
   | SessionSignInError

@@ -96,6 +96,7 @@ export {
   SessionForbiddenError,
   SessionRequiredError,
   SessionSignInError,
+  SessionStepUpError,
   SessionUnavailableError,
   SessionUseError,
   type SignInFailure,

@@ -116,6 +116,8 @@ function assemble(config: Config): Sessions {
   const mount: Mount = {
     property,
     providerId: config.life.provider.id,
+    provider: config.life.provider,
+    clockToleranceSeconds: config.life.clockToleranceSeconds,
     cookieName: config.carrier.cookie.name,
     fleet: config.mount.fleet,
     actions,
@@ -131,7 +133,7 @@ function assemble(config: Config): Sessions {
     seals,
     mount,
     settings: config.visit,
-    guard: required && guard(find, required),
+    guard: required && guard(find, required, {}, mount),
     device,
   });
 
@@ -157,7 +159,7 @@ function assemble(config: Config): Sessions {
     errorHandler: (options) => errorHandler(config.routes.errorPage, options),
     require: (rule, guardOptions) => {
       refuseRequest(rule, 'sessions.require', '');
-      return guard(find, rule, guardOptions);
+      return guard(find, rule, guardOptions, mount);
     },
     requireSameOrigin: (...given: unknown[]) => {
       refuseRequest(given[0], 'sessions.requireSameOrigin', '');
@@ -171,7 +173,7 @@ function assemble(config: Config): Sessions {
     // Async, so that a rule that cannot be one is a rejection too.
     authorize: async (req, rule = {}) => {
       const session = find(req);
-      return allowed(session, await judgeBy(rule)(session, req));
+      return allowed(session, (await judgeBy(rule, mount)(session, req))?.error);
     },
   };
   return Object.assign(middleware, members, managerOf(life, config.device));

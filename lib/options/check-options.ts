@@ -20,7 +20,7 @@ import { cookieChecks, findCookieConflicts, header, replacedCookieChecks } from 
 import { deviceChecks, findDeviceConflicts } from './device-options.js';
 import { providerProblem, sealerProblem } from './provider-checks.js';
 import { errorPageChecks, findRouteConflicts, routeChecks, signInChecks, signOutChecks } from './route-checks.js';
-import { readRules } from './rule-checks.js';
+import { findUnmeetable, readRules } from './rule-checks.js';
 import type {
   CacheOptions,
   LifetimeOptions,
@@ -128,6 +128,9 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
   if (isFine('provider')) problems.push(...(provider.problems ?? []));
   const rule = isRecord(required) ? readRules('required', required) : undefined;
   problems.push(...(rule?.problems ?? []));
+  if (rule?.problems.length === 0 && isFine('provider')) {
+    problems.push(...findUnmeetable('required', rule.given, provider));
+  }
   // Kept as the same object: instances that share their callbacks report a misconfiguration once between them.
   if (given.events && isFine('events')) problems.push(...checkOptions('events', given.events, eventChecks));
   const cookie = part('cookie', given.cookie, cookieChecks);

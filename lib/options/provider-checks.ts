@@ -1,4 +1,4 @@
-import { kind, oneOf, optional, text } from '../checks.js';
+import { kind, oneOf, optional, someOf, text } from '../checks.js';
 import { isRecord } from '../json.js';
 import type { Provider } from '../provider/provider.js';
 
@@ -31,8 +31,17 @@ export function providerProblem(value: unknown): string | undefined {
   if (refreshTokens !== undefined) return `has a wrong "refreshTokens", which ${refreshTokens}`;
   const sealer = optional(sealerProblem)(value.sealer);
   if (sealer !== undefined) return `has a wrong "sealer", which ${sealer}`;
+  const knows = optional(someOf('auth_time', 'acr', 'amr', 'organizations'))(
+    isEmpty(value.knows) ? undefined : value.knows,
+  );
+  if (knows !== undefined) return `has a wrong "knows", which ${knows}`;
   const given = optionalProviderMethods.filter((name) => value[name] !== undefined);
   return methods(value, ...providerMethods, ...given);
+}
+
+// A provider that can tell nothing of these.
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 export function sealerProblem(value: unknown): string | undefined {

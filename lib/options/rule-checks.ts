@@ -1,6 +1,7 @@
-import { bool, type Check, type Checks, callable, optional, readOptions, text, textOrList } from '../checks.js';
+import { amount, bool, type Check, type Checks, callable, optional, readOptions, text, textOrList } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import { isRecord } from '../json.js';
+import type { Provider } from '../provider/provider.js';
 import type { GuardOptions, Rule, Rules } from './rule.js';
 
 /** One value, or all or any of a list of them. */
@@ -33,6 +34,13 @@ const claims: Check = (value) => {
     : 'must have for each claim a text, a number, true, false or null; or { all: [...] } or { any: [...] } of them.';
 };
 
+// They stand in a list with spaces between them (`acr_values`), and in a header.
+const acrs: Check = (value) =>
+  textOrList(value) ??
+  ([value].flat().every((each) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(String(each)))
+    ? undefined
+    : 'must be of printable ASCII without spaces, quotes and backslashes.');
+
 /** The only value that a part may have: leaving it out demands nothing. */
 const only =
   (choice: boolean): Check =>
@@ -46,6 +54,10 @@ const ruleChecks: Checks<Rule> = {
   featureFlags: optional(wanted),
   claims: optional(claims),
   organizationId: optional((value) => (typeof value === 'function' ? undefined : textOrList(value))),
+  amr: optional(wanted),
+  acr: optional(acrs),
+  // The way to the provider and back takes a while.
+  maxAuthAgeSeconds: optional(amount('seconds', 30, 31_536_000)),
   impersonated: optional(only(false)),
   stale: optional(only(false)),
   check: optional(callable),
@@ -54,6 +66,30 @@ const ruleChecks: Checks<Rule> = {
 const guardChecks: Checks<GuardOptions> = {
   redirect: optional(bool),
 };
+
+// What the provider must know for a part of a rule.
+const knowledge = {
+  maxAuthAgeSeconds: 'auth_time',
+  acr: 'acr',
+  amr: 'amr',
+  organizationId: 'organizations',
+} as const satisfies { readonly [Name in keyof Rule]?: NonNullable<Provider['knows']>[number] };
+
+/** What no session of this provider could ever meet: its visitors would be sent to sign in again and again. */
+export function findUnmeetable(
+  at: string,
+  rules: Rules,
+  { name, knows }: Pick<Provider, 'name' | 'knows'>,
+): ConfigProblem[] {
+  if ('any' in rules)
+    return rules.any.flatMap((rule, index) => findUnmeetable(`${at}.any[${index}]`, rule, { name, knows }));
+  return (Object.keys(knowledge) as (keyof typeof knowledge)[])
+    .filter((part) => rules[part] !== undefined && knows?.includes(knowledge[part]) === false)
+    .map((part) => {
+      const lacks = part === 'organizationId' ? 'has no organizations' : `never tells "${knowledge[part]}"`;
+      return { path: `${at}.${part}`, message: `can never be met: the ${name} provider ${lacks}.` };
+    });
+}
 
 interface ReadRules {
   readonly given: Rules;

@@ -43,6 +43,12 @@ export interface Rule<U extends User = SessionUser> {
    * `undefined`, nobody may pass.
    */
   readonly organizationId?: OneOf | RuleFunctions<U>['find'];
+  /** By which methods the user was authenticated (`amr`). */
+  readonly amr?: Wanted;
+  /** How surely the user was authenticated (`acr`): in this way, or in one of these. */
+  readonly acr?: OneOf;
+  /** The user gave proof of who they are within this time, at least 30 seconds. A provider that does not say when: never. */
+  readonly maxAuthAgeSeconds?: number;
   /** Not while somebody acts as the user. */
   readonly impersonated?: false;
   /** Not on claims that have expired (`whenUnavailable`). It is answered 503, because it cannot be known now. */

@@ -154,6 +154,11 @@ export interface Provider<U extends User = User> {
    * is revoked already. Default: false.
    */
   readonly revokesSession?: boolean | undefined;
+  /**
+   * What the provider can tell of a sign-in, and whether it has organizations. A rule that asks for anything else is refused
+   * at the start: no visitor could ever meet it. Default: all of it.
+   */
+  readonly knows?: readonly ('auth_time' | 'acr' | 'amr' | 'organizations')[] | undefined;
   /** What is wrong with the provider's own options. It is reported with the problems of the other options. */
   readonly problems?: readonly ConfigProblem[] | undefined;
 

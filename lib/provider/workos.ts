@@ -123,6 +123,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     // WorkOS's JavaScript packages read it.
     sealer: ironSealer(),
     acceptsImpersonation: dashboardImpersonation,
+    knows: ['auth_time', 'organizations'],
     problems,
 
     accessToken: () => rules,
@@ -216,8 +217,11 @@ function issuersOf(base: string, clientId: string): string[] {
 function readTokens(answer: Readonly<Record<string, unknown>>): TokenSet | undefined {
   const accessToken = nonEmptyString(answer.access_token);
   if (accessToken === undefined) return undefined;
+  const { auth_time: authTime } = unverifiedClaims(accessToken);
   return {
     accessToken,
+    // Sealed at the sign-in, so that no refresh renews it.
+    ...(typeof authTime === 'number' && { authenticatedAt: authTime }),
     refreshToken: nonEmptyString(answer.refresh_token),
     user: readUser(answer.user),
     organizationId: nonEmptyString(answer.organization_id),

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { refuseRequest } from '../checks.js';
 import { isDebugging } from '../debug.js';
-import { SessionConfigError, SessionUnavailableError, type WhyUnavailable } from '../errors.js';
+import { SessionConfigError, type SessionError, SessionUnavailableError, type WhyUnavailable } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
 import type { Middleware, Next } from '../http/middleware.js';
 import { opensPage } from '../http/navigation.js';
@@ -12,8 +12,8 @@ import type { GuardOptions, Rules } from '../options/rule.js';
 import { isPromise } from '../rules/demand.js';
 import type { RetryableReason } from '../session/reasons.js';
 import { debugGuard } from './debug-lines.js';
-import { type GuardError, judgeBy } from './judge.js';
-import { RequestSession } from './session-object.js';
+import { judgeBy, type Refusal } from './judge.js';
+import { type Mount, RequestSession } from './session-object.js';
 
 /** Whose session a guard asks: that of one mount, or the only one on the request. */
 export type FindSession = (req: IncomingMessage) => RequestSession;
@@ -24,9 +24,9 @@ export type FindSession = (req: IncomingMessage) => RequestSession;
  *
  * @throws {SessionConfigError} when the rule or the options cannot be ones
  */
-export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions = {}): Middleware {
+export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions = {}, mount?: Mount): Middleware {
   refuseRequest(rule, 'requireSession', '');
-  const judge = judgeBy(rule);
+  const judge = judgeBy(rule, mount);
   const { given, problems } = readGuardOptions(options);
   if (problems.length > 0) throw new SessionConfigError(problems);
   const { redirect = true } = given;
@@ -47,8 +47,8 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
     }
     // The rest of the app runs outside the promise, so that what a handler throws is not taken for the rule's.
     Promise.resolve(judged).then(
-      (error) => {
-        process.nextTick(answer, session, error, { req, res }, next);
+      (refusal) => {
+        process.nextTick(answer, session, refusal, { req, res }, next);
       },
       (error: unknown) => {
         process.nextTick(next, error);
@@ -56,7 +56,8 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
     );
   };
 
-  function answer(session: RequestSession, error: GuardError | undefined, { req, res }: Exchange, next: Next): void {
+  function answer(session: RequestSession, refusal: Refusal | undefined, { req, res }: Exchange, next: Next): void {
+    const error = refusal?.error;
     if (isDebugging) debugGuard(req, error);
     if (!error || error.code === 'ERR_SESSION_FORBIDDEN' || error.code === 'ERR_SESSION_CROSS_ORIGIN') {
       next(error);
@@ -68,8 +69,10 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
       next(withHeaders(res, error));
       return;
     }
+    putHeaders(res, error);
     const signIn = RequestSession.signInOf(session);
-    const path = redirect && opensPage(req) && takesHeaders(res) ? signIn?.pathFor(req) : undefined;
+    const path =
+      redirect && opensPage(req) && takesHeaders(res) ? signIn?.pathFor(req, refusal.unmet?.stepUp) : undefined;
     if (path === undefined) next(error);
     else if (typeof path === 'string') toSignIn(res, path);
     else {
@@ -102,7 +105,12 @@ export function unavailableError(
 
 function withHeaders(res: ServerResponse, error: SessionUnavailableError): SessionUnavailableError {
   forbidCaching(res);
-  // Also for an error handler that does not look at `error.headers`.
-  if (takesHeaders(res)) res.setHeader('Retry-After', error.retryAfterSeconds);
+  putHeaders(res, error);
   return error;
+}
+
+/** Also for an error handler that does not look at `error.headers`. */
+function putHeaders(res: ServerResponse, { headers }: SessionError): void {
+  if (!takesHeaders(res)) return;
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
 }

@@ -6,41 +6,61 @@ import {
   SessionCrossOriginError,
   SessionForbiddenError,
   SessionRequiredError,
+  SessionStepUpError,
   SessionUnavailableError,
 } from '../errors.js';
 import type { Rules } from '../options/rule.js';
-import { readRules } from '../options/rule-checks.js';
+import { findUnmeetable, readRules } from '../options/rule-checks.js';
 import { type Demand, isPromise } from '../rules/demand.js';
 import { judgeOf } from '../rules/judge.js';
 import { isRetryable } from '../session/reasons.js';
 import type { SignedInSession } from './session.js';
-import { RequestSession } from './session-object.js';
+import { type Mount, RequestSession } from './session-object.js';
 
 /** Why nobody is signed in. */
 type NobodyError = SessionRequiredError | SessionCrossOriginError | SessionUnavailableError;
 
-export type GuardError = NobodyError | SessionForbiddenError;
+type GuardError = NobodyError | SessionForbiddenError | SessionStepUpError;
 
-/** Says whether a session may pass: nothing, or the error that it may not. At once where the rule waits for nothing. */
-export type GuardJudge = (session: RequestSession, req: IncomingMessage) => Awaitable<GuardError | undefined>;
+/** Why a session may not pass. */
+export interface Refusal {
+  readonly error: GuardError;
+  /** What it does not meet of the rule, where somebody is signed in. */
+  readonly unmet?: Demand;
+}
+
+/** Says whether a session may pass: nothing, or why not. At once where the rule waits for nothing. */
+export type GuardJudge = (session: RequestSession, req: IncomingMessage) => Awaitable<Refusal | undefined>;
 
 /**
  * Reads a rule once and makes a judge of it: 401 without a session, 403 outside the rule, 503 where it cannot be known.
  *
- * @throws {SessionConfigError} when the rule cannot be one
+ * @param mount whose sessions are asked. Without it that is known, and checked, only at a request
+ * @throws {SessionConfigError} when the rule cannot be one, or none of these sessions could ever meet it
  */
-export function judgeBy(rules: Rules): GuardJudge {
+export function judgeBy(rules: Rules, mount?: Mount): GuardJudge {
   const { given, problems } = readRules('rule', rules);
   if (problems.length > 0) throw new SessionConfigError(problems);
   const judge = judgeOf(given, 'rule');
+  const checked = new WeakSet<Mount>();
+  if (mount) refuseUnmeetable(mount);
   return (session, req) => {
+    const own = RequestSession.mountOf(session);
+    if (!checked.has(own)) refuseUnmeetable(own);
     const error = whyNobody(session);
-    if (error) return error;
-    const unmet = judge({ session: session as unknown as SignedInSession, req });
+    if (error) return { error };
+    const { clockToleranceSeconds } = own;
+    const unmet = judge({ session: session as unknown as SignedInSession, req, clockToleranceSeconds });
     return isPromise(unmet)
-      ? Promise.resolve(unmet).then((demand) => errorOf(session, demand))
-      : errorOf(session, unmet);
+      ? Promise.resolve(unmet).then((demand) => refusalOf(session, demand))
+      : refusalOf(session, unmet);
   };
+
+  function refuseUnmeetable(of: Mount): void {
+    const unmeetable = findUnmeetable('rule', given, of.provider);
+    if (unmeetable.length > 0) throw new SessionConfigError(unmeetable);
+    checked.add(of);
+  }
 }
 
 export function whyNobody(session: RequestSession): NobodyError | undefined {
@@ -51,13 +71,20 @@ export function whyNobody(session: RequestSession): NobodyError | undefined {
   return isRetryable(reason) ? new SessionUnavailableError(reason, state.why) : new SessionRequiredError(reason);
 }
 
-function errorOf(session: RequestSession, unmet: Demand | undefined): GuardError | undefined {
+function refusalOf(session: RequestSession, unmet: Demand | undefined): Refusal | undefined {
+  if (unmet) return { error: errorOf(session, unmet), unmet };
   // The app's own question may have signed the visitor out.
-  if (!unmet) return whyNobody(session);
+  const error = whyNobody(session);
+  return error && { error };
+}
+
+function errorOf(session: RequestSession, unmet: Demand): GuardError {
   const state = RequestSession.stateOf(session);
   // The claims are old, and what they say now cannot be known.
   if (unmet.help === 'wait' && state.signedIn && state.stale) {
     return new SessionUnavailableError(state.stale.reason, state.stale);
   }
-  return new SessionForbiddenError(unmet.name);
+  return unmet.help === 'step up'
+    ? new SessionStepUpError(unmet.name, unmet.stepUp)
+    : new SessionForbiddenError(unmet.name);
 }

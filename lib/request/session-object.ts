@@ -5,7 +5,8 @@ import { readCall, refreshChecks, signOutChecks } from '../action-options.js';
 import { SessionConfigError } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
-import type { BeginSignIn } from '../provider/provider.js';
+import type { BeginSignIn, Provider } from '../provider/provider.js';
+import type { StepUp } from '../rules/demand.js';
 import type { SessionData, SessionPayload, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
@@ -31,8 +32,10 @@ export interface SignOutRequest {
 export interface Mount {
   /** Where the session is on the request. */
   readonly property: string;
-  /** Which provider and client its sessions are of. */
+  /** Which provider and client its sessions are of, and what it can tell of them. */
   readonly providerId: string;
+  readonly provider: Pick<Provider, 'name' | 'knows'>;
+  readonly clockToleranceSeconds: number;
   readonly cookieName: string;
   readonly fleet: Fleet;
   readonly actions: Actions;
@@ -44,6 +47,9 @@ export interface Mount {
   isProven?: (req: IncomingMessage, payload: SessionPayload) => boolean;
 }
 
+/** What a guard asks a sign-in for. */
+export type AskedByGuard = BeginSignIn & StepUp;
+
 /** How the visitors of a mount sign in. */
 export interface MountSignIn {
   /** The sign-in page, as browsers see it. */
@@ -52,7 +58,7 @@ export interface MountSignIn {
    * Where a guard sends a visitor to sign in and come back to this request; undefined without such a page, and on that very
    * page. What it asks for is sealed. At once where nothing has to be.
    */
-  readonly pathFor: (req: IncomingMessage, asked?: BeginSignIn) => string | Promise<string> | undefined;
+  readonly pathFor: (req: IncomingMessage, asked?: AskedByGuard) => string | Promise<string> | undefined;
   readonly begin: (exchange: Exchange, asked: BeginSignIn) => Promise<string>;
 }
 
@@ -174,6 +180,20 @@ export class RequestSession implements Fields {
   get deviceBound(): boolean | undefined {
     if (!this.#state.signedIn) return undefined;
     return this.#mount.isProven?.(this.#exchange.req, this.#state.payload) ?? false;
+  }
+
+  // A copy: the one that guards read is shared by the requests of the session.
+  get authenticatedAt(): Date | undefined {
+    const at = this.#profile?.authenticatedAt;
+    return at && new Date(at);
+  }
+
+  get acr() {
+    return this.#profile?.acr;
+  }
+
+  get amr() {
+    return this.#profile?.amr;
   }
 
   get expiresAt(): Date | undefined {

@@ -1,13 +1,18 @@
+import { userIdOf } from '../ending.js';
 import { SessionUnavailableError, SessionUseError } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
 import { isCrossSite, longestLinkedPath } from '../http/navigation.js';
 import type { Site } from '../http/site.js';
-import { type BeginSignIn, type Provider, pkceChallenge } from '../provider/provider.js';
+import { type Provider, pkceChallenge } from '../provider/provider.js';
+import type { FindSession } from '../request/guard.js';
+import { type AskedByGuard, RequestSession } from '../request/session-object.js';
 import { bindingOf } from '../session/binding.js';
 import { failureDetail, failureReason } from '../wire/failure.js';
 import { type Flow, type Flows, flowSeconds } from './flow.js';
 
 export interface BeginParts {
+  /** This mount's session on a request. */
+  readonly find: FindSession;
   readonly provider: Provider;
   readonly flows: Flows;
   readonly site: Site;
@@ -27,13 +32,13 @@ export interface BeginMore {
 }
 
 /** Begins a sign-in: remembers what it needs in a sealed cookie. Resolves to where to send the browser. */
-export type Begin = (exchange: Exchange, asked: BeginSignIn, more?: BeginMore) => Promise<string>;
+export type Begin = (exchange: Exchange, asked: AskedByGuard, more?: BeginMore) => Promise<string>;
 
 export function beginSignIn(parts: BeginParts): Begin {
   const { provider, flows } = parts;
   return async (
     exchange,
-    { returnTo = parts.returnTo, appState, ...parameters },
+    { returnTo = parts.returnTo, appState, amr, ...parameters },
     { restarts = 0, isSilent = false, others = {} } = {},
   ) => {
     const { generateRandomCodeVerifier, generateRandomNonce, generateRandomState } = await import('oauth4webapi');
@@ -49,8 +54,9 @@ export function beginSignIn(parts: BeginParts): Begin {
       codeVerifier: generateRandomCodeVerifier(),
       returnTo: isTooLong ? parts.returnTo : returnTo,
       until: Date.now() + flowSeconds * 1000,
-      asked: { organizationId, maxAuthAgeSeconds, acrValues },
+      asked: { organizationId, maxAuthAgeSeconds, acrValues, amr },
       appState,
+      userId: userIdOf(RequestSession.stateOf(parts.find(exchange.req)).payload),
     };
     const { state, nonce, codeVerifier } = flow;
     const request = { redirectUri, state, nonce, codeVerifier, codeChallenge: pkceChallenge(codeVerifier), parameters };

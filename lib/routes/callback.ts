@@ -1,12 +1,13 @@
+import { userIdOf } from '../ending.js';
 import { SessionSignInError, SessionUnavailableError } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
 import { clientOf } from '../http/client.js';
 import { isForeignDocument, openFromHere } from '../http/device-headers.js';
 import { opensPage } from '../http/navigation.js';
-import { type BeginSignIn, pkceChallenge } from '../provider/provider.js';
+import { pkceChallenge } from '../provider/provider.js';
 import type { RouteActions } from '../request/actions.js';
 import type { FindSession } from '../request/guard.js';
-import { RequestSession } from '../request/session-object.js';
+import { type AskedByGuard, RequestSession } from '../request/session-object.js';
 import { isRetryable } from '../session/reasons.js';
 import { knownErrorCode } from '../wire/error-code.js';
 import { type Begin, type BeginParts, flowBinding, redirectUriOf, restartsOf } from './begin.js';
@@ -38,7 +39,7 @@ interface Failed {
   readonly state: string;
   readonly returnTo: string;
   /** What another attempt asks for. */
-  readonly asked?: BeginSignIn;
+  readonly asked?: AskedByGuard;
   /** Whether a visitor who is signed in can go on as if nothing had happened. */
   readonly mayGoOn: boolean;
   /** Whether another attempt may help. */
@@ -79,8 +80,8 @@ export function callbackRoute(parts: CallbackParts): Route {
       refuseError(query);
       // Nothing is asked of the provider for an answer without a code, which any link can be.
       if (!query.get('code')) throw new ExchangeFailure('check_failed', { check: 'callback_parameters' });
-      const earlierUserId = RequestSession.stateOf(session).payload?.user?.id;
-      const result = await exchangeOnce(parts, { req, query, flow, request, earlierUserId });
+      const earlierUserIds = [flow.userId, userIdOf(RequestSession.stateOf(session).payload)];
+      const result = await exchangeOnce(parts, { req, query, flow, request, earlierUserIds });
       await accept(exchange, result);
       flows.forget(res, state);
       arrive(exchange, result.returnTo);
@@ -89,7 +90,8 @@ export function callbackRoute(parts: CallbackParts): Route {
       if (error instanceof SessionUnavailableError) throw error;
       flows.forget(res, state);
       if (!(error instanceof ExchangeFailure)) throw error;
-      const again = { ...asked, appState: flow.appState };
+      // Only who is asked anew can use another method.
+      const again = { ...asked, ...(asked.amr !== undefined && { prompt: 'login' }), appState: flow.appState };
       await lead(exchange, { ...rulesOf(error, flow), failure: error, state, returnTo, asked: again });
     }
   };

@@ -5,6 +5,7 @@ import { SessionConfigError, SessionUnavailableError, type SignInFailure } from 
 import { clientOf } from '../http/client.js';
 import { safeReturnPath } from '../http/navigation.js';
 import { isRecord } from '../json.js';
+import { userIdOf } from '../ending.js';
 import type { Lifecycle } from '../lifecycle.js';
 import type { SealSettings } from '../options/config.js';
 import type { SignInHook } from '../options/session-options.js';
@@ -13,12 +14,13 @@ import type { Coordinator, Outcome, Refreshed } from '../refresh/coordinator.js'
 import type { Terminal } from '../refresh/outcome.js';
 import { tokenKey, tokenSecret } from '../refresh/token-key.js';
 import { type PreparedSession, prepareSession } from '../request/actions.js';
+import { holds } from '../rules/demand.js';
+import { isRecent } from '../rules/recent.js';
 import { bindingOf } from '../session/binding.js';
 import { readPayload } from '../session/codec.js';
 import type { SessionPayload, TokenSet } from '../session/payload.js';
-import type { Authenticated } from '../session/profile.js';
+import type { Authenticated, SessionProfile } from '../session/profile.js';
 import type { SignInCheck } from '../session/sign-in-check.js';
-import { unverifiedClaims } from '../session/unverified-claims.js';
 import { failedCheck } from '../wire/check-failed.js';
 import { knownErrorCode } from '../wire/error-code.js';
 import { failureDetail, failureReason, isProviderFailure } from '../wire/failure.js';
@@ -41,8 +43,8 @@ export interface CallbackVisit {
   readonly query: URLSearchParams;
   readonly flow: Flow;
   readonly request: SignInRequest;
-  /** Who was signed in before. */
-  readonly earlierUserId: string | undefined;
+  /** Who was signed in before: when the sign-in began, and now. */
+  readonly earlierUserIds: readonly (string | undefined)[];
   /** Whether only an impersonation is accepted. */
   readonly mustBeImpersonated?: boolean;
 }
@@ -187,7 +189,11 @@ async function signIn(parts: ExchangeParts, visit: CallbackVisit): Promise<Done>
   if (prepared.check.verdict === 'unknown' && (parts.onSignIn || asksForMore(visit.flow))) {
     throw new SessionUnavailableError(prepared.check.reason, prepared.check);
   }
-  checkAsked(parts, visit.flow, prepared.payload, tokens);
+  const failure = asksForMore(visit.flow) ? failureOf(parts, visit.flow, prepared) : undefined;
+  if (failure) {
+    discard(life, visit, prepared.payload);
+    throw failure;
+  }
   const { payload, returnTo } = await runHook(parts, visit, prepared, tokens);
   const sealed = await life.seal(payload);
   const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
@@ -258,33 +264,51 @@ async function asking<Value>(ask: () => Awaitable<Value>): Promise<Value> {
   }
 }
 
-/** Whether the answer is what was asked for: a provider may sign in the person who is there, as they are. */
-function checkAsked(parts: ExchangeParts, { asked, until }: Flow, payload: SessionPayload, tokens: TokenSet): void {
-  const claims = { ...unverifiedClaims(payload.accessToken), ...(tokens.idToken && unverifiedClaims(tokens.idToken)) };
-  const { organizationId, maxAuthAgeSeconds, acrValues } = asked;
-  if (organizationId !== undefined && ![payload.organizationId, claims.org_id].includes(organizationId)) {
-    throw new ExchangeFailure('other_organization', { check: 'organization' });
+/**
+ * Why the session is not what was asked for, if it is not: a provider may sign in the person who is there, as they are. It is
+ * asked as a guard asks it afterwards. If the two could differ, the visitor would go round in a circle.
+ */
+function failureOf(
+  parts: ExchangeParts,
+  { asked, until }: Flow,
+  prepared: PreparedSession,
+): ExchangeFailure | undefined {
+  const { organizationId, authenticatedAt, acr, amr } = profileOf(parts.life, prepared);
+  if (asked.organizationId !== undefined && organizationId !== asked.organizationId) {
+    return new ExchangeFailure('other_organization', { check: 'organization' });
   }
-  if (maxAuthAgeSeconds !== undefined) {
-    const authenticatedAt = Number(payload.authenticatedAt ?? claims.auth_time);
-    const begunAt = until / 1000 - flowSeconds;
-    // Counted from when it was asked for: the visitor may have read a page of consent since.
-    const isRecent = authenticatedAt >= begunAt - maxAuthAgeSeconds - parts.clockToleranceSeconds;
-    if (!isRecent) throw new ExchangeFailure('not_recent', { check: 'max_age' });
+  // Counted from when it was asked for: the visitor may have read a page of consent since.
+  const { clockToleranceSeconds } = parts;
+  const withinSeconds = asked.maxAuthAgeSeconds ?? Infinity;
+  const begun = { withinSeconds, clockToleranceSeconds, nowMs: until - flowSeconds * 1000 };
+  if (asked.maxAuthAgeSeconds !== undefined && !isRecent(authenticatedAt, begun)) {
+    return new ExchangeFailure('not_recent', { check: 'max_age' });
   }
-  if (acrValues !== undefined && !acrValues.includes(String(payload.acr ?? claims.acr))) {
-    throw new ExchangeFailure('check_failed', { check: 'acr' });
+  if (asked.acrValues !== undefined && !asked.acrValues.includes(acr ?? '')) {
+    return new ExchangeFailure('check_failed', { check: 'acr' });
   }
+  return asked.amr !== undefined && !holds(amr, asked.amr)
+    ? new ExchangeFailure('check_failed', { check: 'amr' })
+    : undefined;
+}
+
+/**
+ * Ends the tokens of a sign-in that was refused. Those of the person who is signed in may belong to the grant of the session
+ * that the browser keeps: revoking them would end it.
+ */
+function discard(life: Lifecycle, { earlierUserIds }: CallbackVisit, payload: SessionPayload): void {
+  if (!earlierUserIds.includes(userIdOf(payload))) life.discard(payload);
 }
 
 /** Runs `onSignIn`. When it throws, nobody is signed in, and the new tokens go where they harm no session. */
 async function runHook(
   { life, onSignIn }: ExchangeParts,
-  { req, flow, earlierUserId }: CallbackVisit,
+  visit: CallbackVisit,
   prepared: PreparedSession,
   tokens: TokenSet,
 ): Promise<{ readonly payload: SessionPayload; readonly returnTo: string }> {
   const { payload, check } = prepared;
+  const { req, flow } = visit;
   const { appState, returnTo } = flow;
   if (!onSignIn || check.verdict !== 'valid') return { payload, returnTo };
   try {
@@ -295,8 +319,7 @@ async function runHook(
     const { data, returnTo: next } = readHookResult(result);
     return { payload: data ? { ...payload, data } : payload, returnTo: safeReturnPath(next, returnTo) };
   } catch (error) {
-    // Where this person was signed in before, a provider may end that session together with the new one.
-    if (earlierUserId !== payload.user?.id) life.discard(payload);
+    discard(life, visit, payload);
     throw new ExchangeFailure('hook_failed', {}, error);
   }
 }
@@ -313,9 +336,16 @@ function readHookResult(result: unknown): {
   ]);
 }
 
+type ValidCheck = Extract<PreparedSession['check'], { verdict: 'valid' }>;
+
+/** What a session shows whose tokens were found valid. */
+function profileOf(life: Lifecycle, { payload, check }: PreparedSession): SessionProfile {
+  return life.profile(payload, check as ValidCheck);
+}
+
 /** The session as the hook sees it: its access token is in no log of it. */
 function authenticatedSession(life: Lifecycle, { payload, check }: PreparedSession): Authenticated {
-  const { profile, expiresAtMs } = life.verified(payload, check as Extract<typeof check, { verdict: 'valid' }>);
+  const { profile, expiresAtMs } = life.verified(payload, check as ValidCheck);
   const session = { authenticated: true, ...profile, expiresAt: new Date(expiresAtMs) };
   Object.defineProperty(session, 'accessToken', { get: () => payload.accessToken });
   return Object.freeze(session) as unknown as Authenticated;

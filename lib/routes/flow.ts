@@ -8,7 +8,8 @@ import { clearCookie, type CookieSettings, setCookie } from '../http/cookies.js'
 import { crowdedOut, flowMark, flowName, withoutMark } from '../http/flow-room.js';
 import { isRecord, type Json } from '../json.js';
 import type { SealSettings } from '../options/config.js';
-import type { BeginSignIn, SignInRequest } from '../provider/provider.js';
+import type { SignInRequest } from '../provider/provider.js';
+import type { AskedByGuard } from '../request/session-object.js';
 import { open } from '../seal/sealer.js';
 
 /** What a sign-in remembers until the browser comes back, sealed into a cookie of its own. */
@@ -22,8 +23,10 @@ export interface Flow extends Pick<SignInRequest, 'state' | 'nonce' | 'codeVerif
   /** Milliseconds since the epoch. */
   readonly until: number;
   /** What the answer is checked for. */
-  readonly asked: Pick<BeginSignIn, 'organizationId' | 'maxAuthAgeSeconds' | 'acrValues'>;
+  readonly asked: Pick<AskedByGuard, 'organizationId' | 'maxAuthAgeSeconds' | 'acrValues' | 'amr'>;
   readonly appState?: Json | undefined;
+  /** Who was signed in when it began. With a `strict` cookie, the callback cannot tell. */
+  readonly userId?: string | undefined;
 }
 
 /** Why a callback finds no flow. A flow that is too old still knows where the visitor was going. */

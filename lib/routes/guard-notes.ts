@@ -1,11 +1,11 @@
 import { isRecord } from '../json.js';
 import type { SealSettings } from '../options/config.js';
-import type { BeginSignIn } from '../provider/provider.js';
+import type { AskedByGuard } from '../request/session-object.js';
 import { bindingOf } from '../session/binding.js';
 import { type Notes, sealedNotes } from './notes.js';
 
 /** What guards ask a sign-in for. */
-export type GuardNotes = Notes<BeginSignIn>;
+export type GuardNotes = Notes<AskedByGuard>;
 
 // From a guard's answer to the request that follows it.
 const lastsSeconds = 60;

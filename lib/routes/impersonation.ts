@@ -39,7 +39,7 @@ export function impersonations(parts: ExchangeParts, returnTo: string): Imperson
       const request = { ...nothing, redirectUri, parameters: {} };
       const flow = { ...nothing, boundTo: '', returnTo, asked: {}, until: Date.now() + flowSeconds * 1000 };
       try {
-        const visit = { req, query, flow, request, earlierUserId: undefined, mustBeImpersonated: true };
+        const visit = { req, query, flow, request, earlierUserIds: [], mustBeImpersonated: true };
         return await exchangeUnshared(parts, visit);
       } catch (error) {
         // It is a callback without a flow, as any other, but for what the app itself has thrown.

@@ -8,11 +8,10 @@ import { forbidCaching } from '../http/response-headers.js';
 import type { Site } from '../http/site.js';
 import type { RouteSettings, SealSettings } from '../options/config.js';
 import type { DeviceSettings } from '../options/device-options.js';
-import type { BeginSignIn } from '../provider/provider.js';
 import type { FindSession } from '../request/guard.js';
 import { headersSentError, type RouteActions } from '../request/actions.js';
 import type { SealPlacer } from '../request/put-seal.js';
-import type { Mount, MountSignIn } from '../request/session-object.js';
+import type { AskedByGuard, Mount, MountSignIn } from '../request/session-object.js';
 import { bindingOf } from '../session/binding.js';
 import { readAsked } from './asked.js';
 import { type Begin, beginSignIn, redirectUriOf } from './begin.js';
@@ -69,7 +68,7 @@ export function sessionRoutes(parts: RouteParts): Middleware {
   const idTokens = idTokenCookie(carrier, seals, provider.id, signOutPath);
   const returns = returnNotes(seals, provider.id);
   const callbackPath = publicPath(paths.callback) ?? '';
-  const begin = beginSignIn({ provider, flows, site, callbackPath, returnTo });
+  const begin = beginSignIn({ find, provider, flows, site, callbackPath, returnTo });
 
   const login = signInRoute({ begin, notes, forwardParameters });
   const signUp = signInRoute({ begin, notes, forwardParameters, asks: { screenHint: 'sign-up' } });
@@ -200,7 +199,7 @@ function mountSignIn(parts: MountSignInParts): MountSignIn | undefined {
   const { site, signInPath, notes, begin, isOpen } = parts;
   if (!parts.hasCallback) return undefined;
 
-  function pathFor(req: IncomingMessage, asked: BeginSignIn = {}): string | Promise<string> | undefined {
+  function pathFor(req: IncomingMessage, asked: AskedByGuard = {}): string | Promise<string> | undefined {
     const returnTo = site.publicPath(req) ?? parts.returnTo;
     // A guard before the sign-in itself would send the visitor in a circle.
     if (signInPath === undefined || returnTo.split('?', 1)[0] === signInPath) return undefined;

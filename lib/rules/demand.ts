@@ -2,18 +2,23 @@ import type { Awaitable } from '../awaitable.js';
 import { kind } from '../checks.js';
 import { SessionConfigError } from '../errors.js';
 import type { ClaimValue, OneOf, Rule, RuleRequest, Wanted } from '../options/rule.js';
+import type { BeginSignIn } from '../provider/provider.js';
 import type { SignedInSession } from '../request/session.js';
+import { isRecent } from './recent.js';
 
 /** What is asked: a session, by a request. */
 export interface Asked {
   readonly session: SignedInSession;
   readonly req: RuleRequest;
+  readonly clockToleranceSeconds: number;
 }
 
 /** What would help a visitor who does not meet a demand. */
 export type Help =
   /** To come back later: it cannot be known now. */
-  'wait';
+  | 'wait'
+  /** To sign in again, in the way that the rule asks for. */
+  | 'step up';
 
 type Question = (asked: Asked) => Awaitable<boolean>;
 
@@ -21,7 +26,14 @@ type Question = (asked: Asked) => Awaitable<boolean>;
 export interface Demand {
   readonly name: keyof Rule;
   readonly help: Help | undefined;
+  /** What a sign-in must bring, so that the rule is met afterwards. */
+  readonly stepUp: StepUp;
   readonly isMet: Question;
+}
+
+/** What a guard asks of a sign-in. */
+export interface StepUp extends Pick<BeginSignIn, 'maxAuthAgeSeconds' | 'acrValues' | 'prompt'> {
+  readonly amr?: Wanted | undefined;
 }
 
 /** How a part of a rule becomes a question. `at` is its option path. */
@@ -44,22 +56,36 @@ const rows: { readonly [Name in keyof Required<Rule>]: Row<Name> } = {
   entitlements: { ask: (wanted) => (asked) => holds(asked.session.entitlements, wanted) },
   featureFlags: { ask: (wanted) => (asked) => holds(asked.session.featureFlags, wanted) },
   claims: { ask: claiming },
+  amr: { ask: (wanted) => (asked) => holds(asked.session.amr, wanted), help: 'step up' },
+  acr: { ask: (wanted) => (asked) => isOneOf(wanted, asked.session.acr), help: 'step up' },
+  maxAuthAgeSeconds: { ask: beingRecent, help: 'step up' },
   check: { ask: passing },
 };
 
 /** The demands of a rule, in the order in which they are asked. */
 export function demandsOf(rule: Rule, at: string): readonly Demand[] {
   const names = Object.keys(rows) as (keyof Rule)[];
-  return names.filter((name) => rule[name] !== undefined).map((name) => demandOf(name, rule[name], at));
+  return names.filter((name) => rule[name] !== undefined).map((name) => demandOf(name, rule, at));
 }
 
-function demandOf<Name extends keyof Rule>(name: Name, wanted: Rule[Name], at: string): Demand {
-  const { ask, help } = rows[name];
-  return { name, help, isMet: ask(wanted as NonNullable<Rule[Name]>, `${at}.${name}`) };
+function demandOf(name: keyof Rule, rule: Rule, at: string): Demand {
+  const { ask, help } = rows[name] as Row<never>;
+  const isMet = ask(rule[name] as never, `${at}.${name}`);
+  return { name, help, stepUp: stepUpOf(rule), isMet };
+}
+
+/** All at once: a sign-in that is new enough may be less sure than the one before it. */
+function stepUpOf({ maxAuthAgeSeconds, acr, amr }: Rule): StepUp {
+  return {
+    ...(maxAuthAgeSeconds !== undefined && { maxAuthAgeSeconds }),
+    ...(acr !== undefined && { acrValues: [acr].flat() }),
+    // There is no parameter for methods. Only who is asked anew can use another one.
+    ...(amr !== undefined && { amr, prompt: 'login' }),
+  };
 }
 
 /** Whether a list has what is wanted of it. */
-function holds<Value>(held: readonly unknown[], wanted: Wanted<Value>): boolean {
+export function holds<Value>(held: readonly unknown[], wanted: Wanted<Value>): boolean {
   if (typeof wanted !== 'object' || wanted === null) return held.includes(wanted);
   const { all, any } = wanted as { all?: readonly Value[]; any?: readonly Value[] };
   return all ? all.every((each) => held.includes(each)) : any?.some((each) => held.includes(each)) === true;
@@ -84,6 +110,11 @@ function readFound(found: unknown, at: string): OneOf | undefined {
   const texts: readonly unknown[] = Array.isArray(found) ? found : [found];
   if (found === undefined || texts.every((each) => typeof each === 'string')) return found as OneOf | undefined;
   throw wrongResult(at, 'a string, a list of strings or undefined', found);
+}
+
+function beingRecent(withinSeconds: number): Question {
+  return ({ session, clockToleranceSeconds }) =>
+    isRecent(session.authenticatedAt, { withinSeconds, clockToleranceSeconds });
 }
 
 function claiming(wanted: NonNullable<Rule['claims']>): Question {

@@ -123,7 +123,7 @@ interface FieldRule {
   /** The name in the seals of WorkOS's Ruby SDK. Fields without one keep their name there. */
   readonly snakeCase?: string;
   /** Where its value comes from when tokens are refreshed. */
-  readonly afterRefresh: 'answer' | 'answer, else kept' | 'kept';
+  readonly afterRefresh: 'answer' | 'answer, else kept' | 'kept, else answer' | 'kept';
   /** Whether a request handler reads it on the session under this name. */
   readonly isShown: boolean;
 }
@@ -253,15 +253,16 @@ export const payloadFields = {
     isOurs: Number.isFinite,
     otherwise: 'left out',
     snakeCase: 'authenticated_at',
-    afterRefresh: 'answer, else kept',
-    isShown: false,
+    // A refresh gives no new proof of who the visitor is, whatever a provider says of it.
+    afterRefresh: 'kept, else answer',
+    isShown: true,
   },
-  acr: { isOurs: isText, otherwise: 'left out', afterRefresh: 'answer, else kept', isShown: false },
+  acr: { isOurs: isText, otherwise: 'left out', afterRefresh: 'answer, else kept', isShown: true },
   amr: {
     isOurs: (value) => Array.isArray(value) && value.every(isText),
     otherwise: 'left out',
     afterRefresh: 'answer, else kept',
-    isShown: false,
+    isShown: true,
   },
   sessionExpiry: {
     isOurs: isCeiling,
@@ -317,7 +318,7 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
     expiresAt,
     tokenKind: tokens.tokenKind,
     sid: tokens.sid,
-    authenticatedAt: tokens.authenticatedAt,
+    authenticatedAt: previous?.authenticatedAt ?? tokens.authenticatedAt,
     acr: tokens.acr,
     amr: tokens.amr,
     sessionExpiry: tokens.sessionExpiry,

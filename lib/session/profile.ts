@@ -27,6 +27,12 @@ export interface SessionProfile<U extends User = User> {
   readonly impersonator: Impersonator | undefined;
   /** How the user signed in, where the provider says so. */
   readonly authenticationMethod: string | undefined;
+  /** When the user gave proof of who they are at the provider (`auth_time`), where it says so. No refresh renews it. */
+  readonly authenticatedAt: Date | undefined;
+  /** How surely the user was authenticated (`acr`), where the provider says so. */
+  readonly acr: string | undefined;
+  /** By which methods the user was authenticated (`amr`). May be empty. */
+  readonly amr: readonly string[];
 }
 
 /** Somebody is signed in. */
@@ -74,6 +80,9 @@ export function profileOf(payload: SessionPayload, held: HeldClaims, mapClaims?:
     featureFlags: texts(granted.featureFlags),
     impersonator: payload.impersonator,
     authenticationMethod: payload.authenticationMethod,
+    authenticatedAt: earliest(payload.authenticatedAt, claims.auth_time),
+    acr: payload.acr ?? text(claims.acr),
+    amr: payload.amr ?? texts(claims.amr),
   };
   // A field that the table shows and this object lacks does not compile.
   return profile satisfies Record<Exclude<ShownField, ShownElsewhere>, unknown>;
@@ -88,6 +97,12 @@ export function idTokenClaims({ idClaims, sid, authenticatedAt, acr, amr }: Sess
 /** The session's id: the `sid` claim, or the id that we gave it. Known also when the token has expired. */
 export function sessionIdOf(payload: SessionPayload, claims: SessionClaims): string | undefined {
   return text(claims.sid) ?? payload.sid ?? payload.sessionId;
+}
+
+/** Of what the sign-in and the newest token say, the time that can be relied on. */
+function earliest(...seconds: readonly unknown[]): Date | undefined {
+  const known = seconds.filter((each): each is number => Number.isFinite(each));
+  return known.length === 0 ? undefined : new Date(Math.min(...known) * 1000);
 }
 
 function text(claim: unknown): string | undefined {

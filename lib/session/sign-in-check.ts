@@ -35,5 +35,7 @@ export type SignInCheck =
   | 'max_age'
   /** The session has none of the `acr` values that were asked for. */
   | 'acr'
+  /** The visitor was not authenticated by the methods that a guard asks for. */
+  | 'amr'
   /** The provider object refuses the answer without saying why. */
   | 'provider';

@@ -603,6 +603,7 @@ describe('a provider that is not whole', () => {
     'revocationRequest',
     'revokesSession',
     'acceptsImpersonation',
+    'knows',
   ];
   const members = Object.keys(whole).filter((name) => !optionalMembers.includes(name));
   const messageOf = (changes: object) => {

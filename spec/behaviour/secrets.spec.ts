@@ -100,6 +100,7 @@ async function serve(options: SessionOptions = optionsOf(), before?: (app: App) 
     each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
     each.get('/guarded', sessions.require({}, { redirect: false }));
     each.get('/page', requireSession());
+    each.get('/safe', requireSession({ maxAuthAgeSeconds: 300 }, { redirect: false }));
     each.get('/billing', requireSession({ permissions: 'billing:read' }));
     each.get('/asked', async (req, res) => {
       await attempt('what signedIn() throws', () => sessions.signedIn(req));
@@ -165,7 +166,12 @@ describe('no secret is shown', () => {
   });
 
   meeting({
-    codes: { ERR_SESSION_REQUIRED: 401, ERR_SESSION_FORBIDDEN: 403, ERR_SESSION_HEADERS_SENT: 500 },
+    codes: {
+      ERR_SESSION_REQUIRED: 401,
+      ERR_SESSION_FORBIDDEN: 403,
+      ERR_SESSION_STEP_UP_REQUIRED: 401,
+      ERR_SESSION_HEADERS_SENT: 500,
+    },
     reasons: ['no_session_cookie_provided', 'session_revoked'],
     events: ['written', 'refreshed', 'signedOut'],
     problems: ['shared_cache'],
@@ -178,7 +184,7 @@ describe('no secret is shown', () => {
       'public',
     );
     const valid = await issue({ organizationId: 'org_01' });
-    const paths = ['/', '/guarded', '/page', '/billing', '/asked', '/late', '/refresh'];
+    const paths = ['/', '/guarded', '/page', '/safe', '/billing', '/asked', '/late', '/refresh'];
     for (const at of paths) await app.send(valid.sealed, at);
     const headers = { cookie: `wos-session=${valid.sealed}` };
     expect((await look(app.browser().post('/logout', { headers }))).status).toBe(303);

@@ -24,6 +24,8 @@ export interface OidcServerOptions {
   redirectUris?: string[];
   /** Whether the visitor declines, asked at each sign-in. */
   declines?: () => boolean;
+  /** How the visitor signs in. */
+  loginDetails?: () => { acr?: string; amr?: string[] };
 }
 
 export type OidcServer = Awaited<ReturnType<typeof startOidcServer>>;
@@ -38,6 +40,7 @@ export async function startOidcServer({
   configure = () => undefined,
   redirectUris = ['https://app.example.com/callback'],
   declines = () => false,
+  loginDetails = () => ({}),
 }: OidcServerOptions = {}) {
   const clientId = 'client_01';
   const clientSecret = 'a secret of the client: with % and + in it';
@@ -118,7 +121,9 @@ export async function startOidcServer({
   handle = async (req, res) => {
     if (path !== '') Object.assign(req, { originalUrl: req.url, url: req.url?.slice(path.length) });
     if (req.url?.startsWith('/interaction/')) {
-      const answer = declines() ? { error: 'access_denied' } : { login: { accountId: 'user_01' }, consent: {} };
+      const answer = declines()
+        ? { error: 'access_denied' }
+        : { login: { accountId: 'user_01', ...loginDetails() }, consent: {} };
       await provider.interactionFinished(req, res, answer);
     } else {
       await callback(req, res);

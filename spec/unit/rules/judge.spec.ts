@@ -27,6 +27,18 @@ const parts: {
   entitlements: { rule: 'a', meets: { entitlements: ['a'] }, fails: [{ entitlements: [] }] },
   featureFlags: { rule: 'a', meets: { featureFlags: ['a'] }, fails: [{ featureFlags: [] }] },
   claims: { rule: { tier: 'gold' }, meets: { claims: { tier: 'gold' } }, fails: [{ claims: { tier: 'silver' } }] },
+  amr: { rule: 'otp', meets: { amr: ['pwd', 'otp'] }, fails: [{ amr: ['pwd'] }, { amr: [] }] },
+  acr: { rule: ['mfa', 'hwk'], meets: { acr: 'hwk' }, fails: [{ acr: 'pwd' }, { acr: undefined }] },
+  maxAuthAgeSeconds: {
+    rule: 300,
+    meets: { authenticatedAt: ago(304) },
+    // The last one is milliseconds in place of seconds.
+    fails: [
+      { authenticatedAt: ago(310) },
+      { authenticatedAt: undefined },
+      { authenticatedAt: new Date(Date.now() * 1000) },
+    ],
+  },
   check: { rule: ({ data }) => data.may === true, meets: { data: { may: true } }, fails: [{ data: {} }] },
 };
 const names = Object.keys(parts) as Part[];
@@ -42,6 +54,9 @@ type Fields = Pick<
   | 'claims'
   | 'data'
   | 'impersonator'
+  | 'acr'
+  | 'amr'
+  | 'authenticatedAt'
 >;
 
 const nothing: Fields = {
@@ -54,10 +69,17 @@ const nothing: Fields = {
   claims: {},
   data: {},
   impersonator: undefined,
+  acr: undefined,
+  amr: [],
+  authenticatedAt: undefined,
 };
 
+function ago(seconds: number): Date {
+  return new Date(Date.now() - seconds * 1000);
+}
+
 function asked(fields: Partial<Fields>): Asked {
-  return { session: { ...nothing, ...fields } as SignedInSession, req: undefined as never };
+  return { session: { ...nothing, ...fields } as SignedInSession, req: undefined as never, clockToleranceSeconds: 5 };
 }
 
 /** A session put together of parts: what several of them say of claims counts together. */
@@ -149,6 +171,9 @@ const partsOfRules: Readonly<Record<Exclude<Part, 'check'>, fc.Arbitrary<unknown
   organizationId: fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 2 })),
   impersonated: fc.constant(false),
   stale: fc.constant(false),
+  acr: fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 2 })),
+  amr: wanted,
+  maxAuthAgeSeconds: fc.constantFrom(30, 300),
 };
 
 // Few parts: with many, hardly any session would meet the rule, and little would be compared.
@@ -166,6 +191,9 @@ const sessions = fc.record<Partial<Fields>>({
   featureFlags: held,
   organizationId: fc.option(value, { nil: undefined }),
   stale: fc.boolean(),
+  acr: fc.option(value, { nil: undefined }),
+  amr: held,
+  authenticatedAt: fc.constantFrom(undefined, ago(0), ago(100), ago(1_000), ago(-1e6)),
   impersonator: fc.option(fc.constant({ email: 'other@example.com', reason: null }), { nil: undefined }),
   claims: fc.dictionary(
     fc.oneof(claimName, fc.constant('act')),
@@ -185,7 +213,7 @@ function holdsByReference<Value>(has: ReadonlySet<unknown>, want: Wanted<Value>)
 function isMetByReference(rules: Rules, fields: Partial<Fields>): boolean {
   const of = { ...nothing, ...fields };
   if ('any' in rules) return rules.any.filter((each) => isMetByReference(each, fields)).length > 0;
-  const lists = (['permissions', 'roles', 'entitlements', 'featureFlags'] as const).map(
+  const lists = (['permissions', 'roles', 'entitlements', 'featureFlags', 'amr'] as const).map(
     (name) => rules[name] === undefined || holdsByReference(new Set(of[name]), rules[name]),
   );
   const claims = Object.entries(rules.claims ?? {}).map(([name, want]) => {
@@ -199,8 +227,15 @@ function isMetByReference(rules: Rules, fields: Partial<Fields>): boolean {
     ...claims,
     rules.organizationId === undefined || organizations.has(of.organizationId ?? ''),
     rules.impersonated === undefined || (of.impersonator === undefined && !Object.hasOwn(of.claims, 'act')),
+    rules.acr === undefined || new Set([rules.acr].flat()).has(of.acr ?? ''),
+    rules.maxAuthAgeSeconds === undefined || wasWithin(of.authenticatedAt, rules.maxAuthAgeSeconds),
     rules.stale === undefined || !of.stale,
   ].every(Boolean);
+}
+
+function wasWithin(at: Date | undefined, seconds: number): boolean {
+  const passed = (Date.now() - Number(at)) / 1000;
+  return passed > -500 && passed < seconds + 50;
 }
 
 describe('rules and sessions of any kind', () => {
