@@ -3,11 +3,12 @@ import diagnosticsChannel from 'node:diagnostics_channel';
 import { debug, type DebugFields, isDebugging } from './debug.js';
 import { eventLimit } from './event-limits.js';
 import type { Emit, EventCallbacks, SessionEvents } from './events.js';
+import { processWide } from './process-wide.js';
 
 // An operator who missed it once hears it again, and a log is not flooded.
 const onceMs = 60 * 60_000;
 
-const emitters = new WeakMap<object, Emit>();
+const emitters = processWide('emitters', () => new WeakMap<object, Emit>());
 
 /**
  * One emitter for all the sessions of an app that share their callbacks, or without callbacks their provider: they

@@ -1,10 +1,7 @@
-/**
- * The version of what is shared. Two copies of this package with another one know nothing of each other, so it changes
- * with whatever is kept below it.
- */
-const version = 1;
+/** The version of this package, as package.json has it. Two versions in one process know nothing of each other. */
+export const version = '0.1.0';
 
-const key = Symbol.for(`express-sealed-session process ${version}`);
+const key = Symbol.for(`express-sealed-session ${version}`);
 
 /** What is shared, made by whichever copy comes first. */
 function shared(): Map<string, unknown> {

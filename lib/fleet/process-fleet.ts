@@ -1,6 +1,7 @@
 import { inProcessCoordinator } from '../refresh/single-flight.js';
 import { createFleet, type Fleet, ledgerLimits, maxEntries } from './fleet.js';
 import { memoryLedger } from './memory-ledger.js';
+import { processWide } from '../process-wide.js';
 
 /** A fleet of one process. */
 export function createProcessFleet(): Fleet {
@@ -13,4 +14,4 @@ export function createProcessFleet(): Fleet {
 }
 
 /** Shared by every middleware of the process: two fleets would present the same refresh token twice. */
-export const processFleet = createProcessFleet();
+export const processFleet = processWide('fleet', createProcessFleet);

@@ -3,6 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:h
 import onHeaders from 'on-headers';
 
 import type { SetCookie } from './cookies.js';
+import { processWide } from '../process-wide.js';
 
 /** Something that must be on the response when its headers are written, whatever handlers do in between. */
 interface Kept {
@@ -42,7 +43,7 @@ export function isOver({ req, res }: { readonly req: IncomingMessage; readonly r
   );
 }
 
-const keptOf = new WeakMap<ServerResponse, Map<string, Kept>>();
+const keptOf = processWide('kept on responses', () => new WeakMap<ServerResponse, Map<string, Kept>>());
 
 /**
  * Puts something on the response, now and again when the headers are written: `res.setHeader('Set-Cookie', …)` and

@@ -25,6 +25,7 @@ import { type DeviceSettings, resolveDevice } from './device-options.js';
 import { routePaths } from './route-checks.js';
 import type { Rules } from './rule.js';
 import type { LifetimeOptions, SessionOptions, SignInHook, SignInOptions } from './session-options.js';
+import { processWide } from '../process-wide.js';
 
 /** How seals are opened and made. */
 export interface SealSettings {
@@ -302,7 +303,7 @@ function stamp(payload: SessionPayload, { idleMs }: Lifetimes): SessionPayload {
   };
 }
 
-const fleetListeners = new WeakMap<Emit, (reachable: boolean) => void>();
+const fleetListeners = processWide('fleet listeners', () => new WeakMap<Emit, (reachable: boolean) => void>());
 
 /** One listener for each emitter: sessions that share a fleet and their callbacks report a change once. */
 function listenerFor(emit: Emit): (reachable: boolean) => void {
@@ -315,10 +316,12 @@ function listenerFor(emit: Emit): (reachable: boolean) => void {
   return listener;
 }
 
-const misconfiguredListeners = new WeakMap<Emit, (problem: SessionEvents['misconfigured']) => void>();
+type TellMisconfigured = (problem: SessionEvents['misconfigured']) => void;
+
+const misconfiguredListeners = processWide('misconfigured listeners', () => new WeakMap<Emit, TellMisconfigured>());
 
 /** One listener for each emitter: a provider that is used again and again does not gather them. */
-function misconfiguredListenerFor(emit: Emit): (problem: SessionEvents['misconfigured']) => void {
+function misconfiguredListenerFor(emit: Emit): TellMisconfigured {
   const listener =
     misconfiguredListeners.get(emit) ??
     ((problem) => {

@@ -2,6 +2,7 @@ import { monotonicMs } from '../monotonic.js';
 import type { RetryableReason } from '../session/reasons.js';
 import type { JudgedAnswer, Refused, Unavailable } from './outcome.js';
 import { type Asker, secondsOf } from './session-failures.js';
+import { processWide } from '../process-wide.js';
 
 /** The attempts of an open breaker: one at a time, with a pause after each that fails. */
 interface Lane {
@@ -41,7 +42,7 @@ const limitWindowMs = 10_000;
 const longestLimitMs = 60_000;
 
 // By provider, because an outage concerns every middleware that asks it. An app has a handful at most.
-const breakers = new Map<string, Breaker>();
+const breakers = processWide('breakers', () => new Map<string, Breaker>());
 
 function breakerOf(providerId: string): Breaker {
   const known = breakers.get(providerId);

@@ -15,6 +15,7 @@ import type { Coordinator, Outcome, Refreshed, SharedToken } from './coordinator
 import { isOutage, judgeAnswer, type JudgedAnswer, type Refused, type Terminal, type Unavailable } from './outcome.js';
 import { wasRefused } from './session-failures.js';
 import { tokenKey, tokenSecret } from './token-key.js';
+import { processWide } from '../process-wide.js';
 
 /** What a refresh needs to know of the options. */
 export interface RefreshSettings extends Sealing<SessionPayload>, SettleSettings {
@@ -211,7 +212,7 @@ async function sendGrant(
 }
 
 // What handlers ask for by `session.refresh()`. A visitor may be able to make a handler run again and again.
-const takeTurn = createAllowance();
+const takeTurn = processWide('allowance of refreshes', createAllowance);
 
 /** A name of the session that outlives its tokens. */
 function sessionNameOf({ id }: Provider, payload: Refreshable): string {

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 
 import { monotonicMs } from '../monotonic.js';
 import { isOutage, type JudgedAnswer, type Refused, type Unavailable } from './outcome.js';
+import { processWide } from '../process-wide.js';
 
 /** Who asks for a refresh: what pauses, evidence and the breaker go by. */
 export interface Asker {
@@ -34,7 +35,7 @@ const longestPauseMs = 60_000;
 const maxUndecided = 3;
 
 // By the key of the refresh token, so by provider too. The least recently used are forgotten: they are asked again.
-const failing = new LRUCache<string, Failing>({ max: 10_000 });
+const failing = processWide('failing sessions', () => new LRUCache<string, Failing>({ max: 10_000 }));
 
 interface Success {
   readonly userKey: string;
@@ -43,7 +44,10 @@ interface Success {
 
 // The last success of a provider, and the last one of another user than that. With these two it can be told for each
 // user whether another one was refreshed since a moment.
-const successes = new Map<string, { readonly last: Success; readonly other: Success | undefined }>();
+const successes = processWide(
+  'last successes',
+  () => new Map<string, { readonly last: Success; readonly other: Success | undefined }>(),
+);
 
 /** Whether this session has failed since its last success. */
 export function hasFailed({ sessionKey }: Asker): boolean {

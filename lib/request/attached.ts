@@ -2,9 +2,10 @@ import type { IncomingMessage } from 'node:http';
 
 import { SessionConfigError } from '../errors.js';
 import { type Mount, RequestSession } from './session-object.js';
+import { processWide } from '../process-wide.js';
 
 // The properties under which there are sessions in this process: hardly ever more than one.
-const properties = new Set<string>();
+const properties = processWide('properties', () => new Set<string>());
 
 function valueAt(req: IncomingMessage, property: string): unknown {
   return (req as unknown as Record<string, unknown>)[property];

@@ -12,6 +12,7 @@ import type { SessionProfile } from '../session/profile.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
 import type { RefreshResult, SessionActions, SignedInSession } from './session.js';
 import type { SessionState } from './state.js';
+import { processWide } from '../process-wide.js';
 
 /** How the methods of a session are done. */
 export interface Actions {
@@ -68,7 +69,7 @@ type Fields = Record<Exclude<keyof SignedInSession | 'reason' | 'retryable', key
  * The session on a request. A class for the sake of its private fields: they are the brand that no other package's
  * object has, and they keep the tokens out of JSON, logs and `console.log`. A field that it lacks does not compile.
  */
-export class RequestSession implements Fields {
+class SessionOfThisCopy implements Fields {
   #state: SessionState;
   #data: SessionData | undefined;
   readonly #mount: Mount;
@@ -277,8 +278,13 @@ export class RequestSession implements Fields {
   }
 }
 
+export type RequestSession = SessionOfThisCopy;
+
+/** One class for all copies of this package: its brand is then known to each. */
+export const RequestSession = processWide('session class', () => SessionOfThisCopy);
+
 const hiddenFields: ReadonlySet<string> = new Set(['accessToken', 'data']);
-const descriptors = Object.getOwnPropertyDescriptors(RequestSession.prototype);
+const descriptors = Object.getOwnPropertyDescriptors(SessionOfThisCopy.prototype);
 const accessorNames = Object.entries(descriptors)
   .filter(([, descriptor]) => 'get' in descriptor)
   .map(([name]) => name);
@@ -287,7 +293,7 @@ const shownFields = accessorNames.filter((name) => !hiddenFields.has(name)) as (
 // Without a setter, code that is not strict would assign in vain and learn nothing of it.
 for (const name of accessorNames) {
   if (name === 'data') continue;
-  Object.defineProperty(RequestSession.prototype, name, {
+  Object.defineProperty(SessionOfThisCopy.prototype, name, {
     set: () => {
       throw new TypeError(`session.${name} is read-only. Values of the app's own go into session.data.`);
     },
@@ -307,5 +313,5 @@ for (const name of namesOfOthers) {
       'sessions have and these do not. With another "property" here, both have a session of their own.';
     throw new SessionConfigError([{ path: 'property', message }], 'ERR_SESSION_PROPERTY_TAKEN');
   };
-  Object.defineProperty(RequestSession.prototype, name, { get: refuse, set: refuse });
+  Object.defineProperty(SessionOfThisCopy.prototype, name, { get: refuse, set: refuse });
 }

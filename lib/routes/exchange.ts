@@ -26,6 +26,7 @@ import { knownErrorCode } from '../wire/error-code.js';
 import { failureDetail, failureReason, isProviderFailure } from '../wire/failure.js';
 import { send } from '../wire/token-endpoint.js';
 import { type Flow, flowSeconds } from './flow.js';
+import { processWide } from '../process-wide.js';
 
 export interface ExchangeParts {
   readonly life: Lifecycle;
@@ -92,7 +93,7 @@ type Failed = Terminal & Pick<ExchangeFailure, 'failure' | 'details'>;
 const keptMs = 60_000;
 
 // What the app's hook has thrown stays in this process: it may hold anything.
-const thrownBy = new WeakMap<object, unknown>();
+const thrownBy = processWide('thrown by hooks', () => new WeakMap<object, unknown>());
 
 /**
  * Exchanges the code of a flow: once, in this process and in the fleet, however often the browser brings it. A code that

@@ -1,3 +1,4 @@
+import { isRecord } from '../json.js';
 import type { SignInCheck } from '../session/sign-in-check.js';
 
 /** An answer of the provider that does not pass a check. It holds no part of the answer. */
@@ -12,7 +13,7 @@ export class CheckFailed extends Error {
   }
 }
 
-/** The check that failed, where an error says so. */
+/** The check that failed, where an error says so. By name: an app may hold two copies of this package. */
 export function failedCheck(error: unknown): SignInCheck | undefined {
-  return error instanceof CheckFailed ? error.check : undefined;
+  return isRecord(error) && error.name === 'CheckFailed' ? (error as unknown as CheckFailed).check : undefined;
 }

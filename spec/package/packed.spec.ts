@@ -18,12 +18,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { minify } from '@swc/core';
 import ts from 'typescript';
 
+import { version } from '../../lib/process-wide.js';
 import { cookieHeader, expired, password, sealedSession, sessionCookieOf } from '../support/workos-session.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 
 interface Manifest {
   name: string;
-  exports: Record<string, string | Record<string, string>>;
+  version: string;
+  exports: Record<string, unknown>;
   dependencies: Record<string, string>;
   scripts: Record<string, string>;
 }
@@ -35,6 +37,7 @@ const entries = Object.keys(manifest.exports).map((entry) => manifest.name + ent
 let temporary: string;
 let consumer: string;
 let packed: string[];
+let packedBytes: number;
 
 // What is published is packed, and unpacked where an app would have it. Beside it are the packages that it declares as
 // dependencies and nothing else of this repository, so that one that is not declared is missed.
@@ -47,8 +50,9 @@ beforeAll(() => {
 
   const [pack] = JSON.parse(
     run('npm', ['pack', '--json', '--ignore-scripts', '--offline', '--pack-destination', temporary], repository),
-  ) as { filename: string; files: { path: string }[] }[];
+  ) as { filename: string; size: number; files: { path: string }[] }[];
   packed = pack!.files.map((file) => file.path);
+  packedBytes = pack!.size;
   run('tar', ['-xzf', path.join(temporary, pack!.filename), '-C', installed, '--strip-components', '1'], temporary);
 
   for (const name of [...Object.keys(manifest.dependencies), 'express', 'express4']) {
@@ -62,27 +66,50 @@ afterAll(() => {
   rmSync(temporary, { recursive: true, force: true });
 });
 
+const isTypes = (file: string) => /\.d\.c?ts$/.test(file);
+
 describe('tarball', () => {
-  it('holds a script and its types for each source file, and what a reader needs', () => {
+  it('holds a script for each source file, the other build, and what a reader needs', () => {
     const sources = readdirSync(path.join(repository, 'lib'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts'))
       .map((file) => file.slice(0, -'.ts'.length).replaceAll(path.sep, '/'));
-    // A file too many in dist/ is one whose source is gone: remove dist/ and build again.
-    expect(packed.sort()).toEqual(
+    const [types, files] = [packed.filter(isTypes), packed.filter((file) => !isTypes(file))];
+    // A file too many in dist/ is one whose source is gone: build again.
+    expect(files.filter((file) => !/^dist\/cjs\/[\w-]+\.cjs$/.test(file)).sort()).toEqual(
       [
         'CHANGELOG.md',
         'LICENSE',
         'README.md',
         'package.json',
-        ...sources.flatMap((source) => [`dist/${source}.d.ts`, `dist/${source}.js`]),
+        'dist/cjs/LICENSES.txt',
+        ...sources.map((source) => `dist/${source}.js`),
       ].sort(),
     );
+    // Only the types that an app can reach.
+    expect(types.filter((file) => !sources.includes(file.replace(/^dist\/|\.d\.c?ts$/g, '')))).toEqual([]);
+    expect(types).not.toContain('dist/lifecycle.d.ts');
+  });
+
+  it('is no larger than both builds need to be', () => {
+    // In kilobytes of 1,000 bytes, as npm counts them.
+    expect(packedBytes).toBeLessThanOrEqual(280_000);
+  });
+
+  it('bundles what only exists as ES modules, with the licence of each, and nothing else', () => {
+    const bundled = readFileSync(path.join(repository, 'dist/cjs/LICENSES.txt'), 'utf8');
+    const names = [...bundled.matchAll(/^(\S+) \d+\.\d+\.\d+\S*$/gm)].map(([, name]) => name);
+    expect(names).toEqual(expect.arrayContaining(['got', 'jose', 'oauth4webapi']));
+    expect(
+      names.filter((name) => ['cookie-parser', 'iron-session', 'lru-cache', 'on-headers'].includes(name!)),
+    ).toEqual([]);
+    expect(bundled.match(/copyright/gi)!.length).toBeGreaterThanOrEqual(5);
   });
 
   it('has every file that "exports" names', () => {
-    const targets = Object.values(manifest.exports).flatMap((target) =>
-      typeof target === 'string' ? [target] : Object.values(target),
-    );
+    const targets = [
+      ...new Set(JSON.stringify(manifest.exports).match(/\.\/[^"]+\.(?:js|cjs|d\.ts|d\.cts|json)(?=")/g)),
+    ];
+    expect(targets.length).toBe(4 * entries.length - 3);
     expect(packed).toEqual(expect.arrayContaining(targets.map((target) => target.replace('./', ''))));
   });
 
@@ -121,14 +148,10 @@ describe('package entries', () => {
 
   it.each(scripts)('give %s the names of its source', async (entry) => {
     const names = script('mjs', `console.log(JSON.stringify(Object.keys(await import('${entry}'))));`);
-    const { default: target } = manifest.exports[entry.replace(manifest.name, '.')] as { default: string };
-    const source = path.join(repository, target.replace('./dist/', 'lib/').replace(/\.js$/, '.ts'));
-    expect(JSON.parse(names)).toEqual(Object.keys((await import(source)) as object));
-  });
-
-  it.each(scripts)('give %s one module for import and require', (entry) => {
-    const both = `import('${entry}').then((module) => console.log(module === require('${entry}')));`;
-    expect(script('cjs', both)).toBe('true');
+    const required = script('cjs', `console.log(JSON.stringify(Object.keys(require('${entry}'))));`);
+    const source = path.join(repository, 'lib', `${entry.slice(manifest.name.length + 1) || 'index'}.ts`);
+    const own = Object.keys((await import(source)) as object).sort();
+    expect([names, required].map((each) => (JSON.parse(each) as string[]).sort())).toEqual([own, own]);
   });
 
   it('test a provider without this repository or a test runner', () => {
@@ -154,12 +177,87 @@ describe('package entries', () => {
   });
 });
 
+describe('both builds in one process', () => {
+  const load = (entry = '') => `
+    const sealed = require('${manifest.name}${entry}');
+    const both = [await import('${manifest.name}${entry}'), sealed];
+  `;
+  const run = (text: string) => JSON.parse(script('cjs', `(async () => { ${text} })()`)) as unknown;
+
+  it('are two builds of one version', () => {
+    const printed = run(`${load()} console.log(JSON.stringify([
+      both[0].withSession === both[1].withSession,
+      Object.getOwnPropertySymbols(globalThis).map(String).filter((name) => name.includes('express-sealed-session')),
+    ]))`);
+    expect(printed).toEqual([false, [`Symbol(express-sealed-session ${manifest.version})`]]);
+    expect(version).toBe(manifest.version);
+  });
+
+  it('have one session on a request, one coordinator, one memory of endings and one set of emitters', () => {
+    const printed = run(`${load()}
+      const { testProvider, testSessions } = require('${manifest.name}/testing');
+      const { createServer } = require('node:http');
+      const told = [];
+      const events = { refreshed: ({ source }) => told.push(source) };
+      const provider = testProvider();
+      const options = { provider, password: 'one password of 32 characters, or more', events };
+      const [imported, required] = both.map(({ withSession }) => withSession(options));
+      // Without \`testSessions\`, which would give each a fleet of its own.
+      const issuing = testSessions(both[0].createSessionManager(options));
+      const cookie = '__Host-session=' + (await issuing.seal({ expiresIn: 0 }));
+      const serve = (first, second) => new Promise((resolve) => {
+        const server = createServer((req, res) => first(req, res, () => second(req, res, () => {
+          const session = both[1].getSession(req);
+          const same = [imported.get(req), required.get(req), both[0].getSession(req)].map((each) => each.authenticated);
+          if (req.url === '/out') session.signOut().then(() => res.end());
+          else res.end(JSON.stringify(same));
+        })));
+        server.listen(0, '127.0.0.1', () => resolve(server));
+      });
+      const servers = [await serve(imported, required), await serve(required, imported)];
+      const ask = (server, path) => fetch('http://127.0.0.1:' + server.address().port + path, { headers: { cookie } });
+      const answers = await Promise.all(servers.map((server) => ask(server, '/')).map(async (each) => (await each).json()));
+      await (await ask(servers[0], '/out')).text();
+      const after = await (await ask(servers[1], '/')).json();
+      console.log(JSON.stringify({ answers, after, refreshes: provider.refreshes, told: told.filter((source) => source !== 'remembered').sort() }));
+      for (const server of servers) server.close();
+    `);
+    expect(printed).toEqual({
+      answers: [
+        [true, true, true],
+        [true, true, true],
+      ],
+      after: [false, false, false],
+      refreshes: 1,
+      told: ['joined', 'leader'],
+    });
+  });
+
+  it('are taken over by the tests of either', () => {
+    const printed = run(`${load()}
+      const tests = [await import('${manifest.name}/testing'), require('${manifest.name}/testing')];
+      const results = [];
+      for (const { withSession, workos } of both) for (const { testSessions } of tests) {
+        const provider = workos({ clientId: 'client', apiKey: 'key', baseUrl: 'https://id.invalid' });
+        const sessions = withSession({ provider, password: 'one password of 32 characters, or more' });
+        const test = testSessions(sessions);
+        const result = await sessions.load(await test.seal({ expiresIn: 0 })).refresh();
+        results.push(result.authenticated === true && test.provider.refreshes === 1);
+        test.restore();
+      }
+      console.log(JSON.stringify(results));
+    `);
+    expect(printed).toEqual([true, true, true, true]);
+  });
+});
+
 describe('errors in minified code', () => {
   // What `new` takes: enough for an instance of each class.
   const inputs: Record<string, unknown[]> = {
     SessionConfigError: [[{ path: 'password', message: 'must be given.' }]],
     SessionRequiredError: ['expired_jwt'],
     SessionForbiddenError: ['roles'],
+    SessionCrossOriginError: [],
     SessionUnavailableError: ['timeout'],
     SessionSignInError: ['flow_missing'],
     SessionUseError: ['ERR_SESSION_HEADERS_SENT', 'The headers are sent.'],
