@@ -8,6 +8,7 @@ import { describe, expect, it } from '@jest/globals';
  * below, never from above, and never in a circle. A name that ends in a slash stands for the whole directory.
  */
 const levels: readonly (readonly string[])[] = [
+  ['cli/'],
   ['index.ts', 'redis.ts', 'testing.ts', 'augment.ts'],
   ['with-session.ts', 'require-session.ts', 'session-manager.ts'],
   ['routes/', 'testing/'],

@@ -26,6 +26,7 @@ interface Manifest {
   name: string;
   version: string;
   exports: Record<string, unknown>;
+  bin: Record<string, string>;
   dependencies: Record<string, string>;
   scripts: Record<string, string>;
 }
@@ -79,6 +80,9 @@ describe('tarball', () => {
       [
         'CHANGELOG.md',
         'LICENSE',
+        'docs/reference/errors.md',
+        'docs/reference/events.md',
+        'docs/reference/reasons.md',
         'README.md',
         'package.json',
         'dist/cjs/LICENSES.txt',
@@ -117,6 +121,14 @@ describe('tarball', () => {
     const hooks = ['preinstall', 'install', 'postinstall', 'prepublish', 'prepare'];
     expect(Object.keys(manifest.scripts).filter((script) => hooks.includes(script))).toEqual([]);
   });
+});
+
+it('has a command line, which finds its reference', () => {
+  const bin = path.join(consumer, 'node_modules', manifest.name, manifest.bin[manifest.name]!);
+  expect(run(process.execPath, [bin, 'generate-password'], consumer).trim()).toMatch(/^[\w-]{43}$/);
+  expect(JSON.parse(run(process.execPath, [bin, 'explain', 'invalid_grant'], consumer))).toMatchObject([
+    { name: 'invalid_grant', kind: 'Reasons' },
+  ]);
 });
 
 describe('package entries', () => {
