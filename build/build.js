@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-import ts from 'typescript';
+import { transformSync } from '@swc/core';
 
 import { buildCommonJs } from './commonjs.js';
 import { trimDeclarations } from './declarations.js';
@@ -25,11 +25,15 @@ execFileSync(
 trimDeclarations(dist, entries);
 await buildCommonJs(dist, entries, ['cookie-parser', 'iron-session', 'lru-cache', 'on-headers']);
 for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
-  if (file.endsWith('.js')) writeFileSync(path.join(dist, file), withoutComments(path.join(dist, file)));
+  if (file.endsWith('.js')) writeFileSync(path.join(dist, file), minified(path.join(dist, file)));
 }
 
-/** Who hovers reads the types. The comments of the code are for those who change it. */
-function withoutComments(file) {
-  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, removeComments: true };
-  return ts.transpileModule(readFileSync(file, 'utf8'), { compilerOptions }).outputText;
+/**
+ * Without comments and in short names, or both builds and the command line do not fit into 280 kB packed. Functions and
+ * classes keep their names: a stack still says where.
+ */
+function minified(file) {
+  const minify = { compress: true, mangle: { keep_fnames: true, keep_classnames: true }, module: true };
+  const jsc = { target: 'es2022', parser: { syntax: 'ecmascript' }, minify };
+  return transformSync(readFileSync(file, 'utf8'), { jsc, minify: true, module: { type: 'es6' } }).code;
 }
