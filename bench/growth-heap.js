@@ -99,13 +99,16 @@ const loads = {
   signOuts: () => ({
     warmUp: newFleet(),
     subject: newFleet(),
-    // Each session ends under two keys.
+    // Each session ends under two names.
     each: ({ ledger }, number) =>
-      ledger.end({
-        keys: ['token', 'session'].map((name) => tokenKey(provider, `${name} ${number}`)),
-        atMs: Date.now(),
-        untilMs: Date.now() + 3_600_000,
-      }),
+      ledger.record(
+        ['token', 'session'].map((name) => ({
+          kind: 'ended',
+          name: tokenKey(provider, `${name} ${number}`).slice(0, 22),
+          atMs: Date.now(),
+          untilMs: Date.now() + 3_600_000,
+        })),
+      ),
   }),
 };
 

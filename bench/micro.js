@@ -13,11 +13,10 @@ import { compactSealer, ironSealer, withSession, workos } from 'express-sealed-s
 import { sealData, unsealData } from 'iron-session';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
-import { sessionNames } from '../dist/fleet/ledger.js';
+import { createNaming } from '../dist/fleet/session-names.js';
 import { sealCandidates, setSeal } from '../dist/http/cookies.js';
 import { createLifecycle } from '../dist/lifecycle.js';
 import { resolveOptions } from '../dist/options/config.js';
-import { idOf } from '../dist/session/unverified-claims.js';
 import { onItsOwn } from './affinity.js';
 import { median } from './figures.js';
 import { startProcess } from './processes.js';
@@ -44,6 +43,7 @@ const { accessToken } = session;
 const options = { provider: workos({ clientId, apiKey, baseUrl: url }), password };
 const config = resolveOptions(options, 'withSession');
 const life = createLifecycle(config.life);
+const naming = createNaming(options.provider, [password]);
 const { seals, binding } = config.life;
 const { passwords } = seals;
 const { cookie } = config.carrier;
@@ -119,7 +119,8 @@ const steps = [
   {
     group: 'keys',
     name: 'derive the names that it ends under',
-    run: () => sessionNames(options.provider, session, () => idOf(session)),
+    // A copy: the names are derived once for each payload.
+    run: () => naming.of({ ...session }),
   },
   { group: 'entry', name: 'make the entry to remember', run: () => life.verified(session, check) },
   { group: 'seal', name: 'seal', run: () => sealer.seal(session, passwords, binding) },

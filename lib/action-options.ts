@@ -1,4 +1,4 @@
-import { type Check, type Checks, kind, optional, readOptions } from './checks.js';
+import { bool, type Check, type Checks, kind, optional, readOptions } from './checks.js';
 
 /** Any string: an empty one is as good as none. */
 const anyText: Check = (value) =>
@@ -7,8 +7,14 @@ const anyText: Check = (value) =>
 /** What `session.refresh()` takes. */
 export const refreshChecks: Checks<{ organizationId?: string | undefined }> = { organizationId: optional(anyText) };
 
-/** What `session.signOut()` and `logoutUrl()` take. */
-export const signOutChecks: Checks<{ returnTo?: string | undefined }> = { returnTo: optional(anyText) };
+/** What `logoutUrl()` takes. */
+export const logoutUrlChecks: Checks<{ returnTo?: string | undefined }> = { returnTo: optional(anyText) };
+
+/** What `session.signOut()` takes. */
+export const signOutChecks: Checks<{ returnTo?: string | undefined; everywhere?: boolean | undefined }> = {
+  ...logoutUrlChecks,
+  everywhere: optional(bool),
+};
 
 /**
  * The options of a call. One that nobody reads was meant to do something: `organisationId` would refresh the organization

@@ -35,6 +35,6 @@ export async function bindDevice(
       return { payload: outcome.payload, sealed: outcome.sealed, isRefreshed: true };
     }
   }
-  const sealed = await life.reseal(bound);
+  const sealed = await life.seal(bound);
   return life.whyOver(bound) === undefined ? { payload: bound, sealed, isRefreshed: false } : undefined;
 }

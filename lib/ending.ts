@@ -1,16 +1,15 @@
 import { LRUCache } from 'lru-cache';
 
-import { type Ending, hasEnded, keysOfNames, type SessionNames, sessionNames } from './fleet/ledger.js';
+import type { LedgerEntry } from './fleet/ledger.js';
+import { createNaming, userIdOf } from './fleet/session-names.js';
 import type { LifeSettings } from './options/config.js';
-import type { TokenRequest } from './provider/provider.js';
-import { sharedToken } from './refresh/refresh.js';
-import { sessionKey } from './refresh/token-key.js';
+import { createAllowance } from './refresh/allowance.js';
+import { createRevocation } from './revocation.js';
+import { confirmedAtMs, secondsIn } from './session/beginning.js';
 import type { SessionPayload } from './session/payload.js';
-import type { SessionClaims } from './session/profile.js';
 import { unverifiedClaims } from './session/unverified-claims.js';
-import { send } from './wire/token-endpoint.js';
 
-/** How sessions end: what the ledger is told of them, and what is revoked at the provider. */
+/** How sessions end: what the ledger is told of them, and what it says of them. */
 export type Endings = ReturnType<typeof createEndings>;
 
 export interface EndOptions {
@@ -26,104 +25,110 @@ export interface EndOptions {
 // The shortest time that an ending is remembered: longer than any request runs.
 const shortestMs = 60 * 60_000;
 
-// How long an ending is remembered while a refresh token may still be good: as long as a browser keeps the cookie.
-const longestMs = 400 * 24 * 60 * 60_000;
-
 // The log-out page of a provider that revokes sessions must find the session still there.
 const afterLogOutMs = 10_000;
 
-// A session has as many successors at most as fit into the time that they are remembered.
-const maxSuccessors = 100;
+// One user's sign-outs in an hour. Beyond it, all of their sessions are over by one entry: in a loop, somebody could fill
+// the ledger and push the endings of others out.
+const perUser = { times: 100, windowMs: 60 * 60_000 };
 
 /** Makes the ends of sessions from the options that they read. */
 export function createEndings(settings: LifeSettings) {
   const { provider, fleet, lifetimes, clockToleranceSeconds, staleMs, refresh } = settings;
-  const { coordinator, ledger } = fleet;
-  // Sessions past their lifetime that were revoked here.
-  const revokedOnce = new LRUCache<string, true>({ max: 10_000 });
+  const { ledger } = fleet;
+  const naming = createNaming(provider, refresh.passwords);
+  const revocation = createRevocation(settings);
+  // Sessions that have ended by themselves, and were told of: their seals may come often.
+  const endedOnce = new LRUCache<string, true>({ max: 10_000 });
+  const takeTurn = createAllowance(perUser);
+  const graceMs = refresh.timeoutMs + clockToleranceSeconds * 1000 + staleMs;
+  let longestTokenMs = 0;
 
-  const namesByPayload = new WeakMap<SessionPayload, SessionNames>();
+  // What the ledger says.
 
-  /** The ledger's names of a session. Kept for each payload: deriving them costs two HMACs, and they are asked often. */
-  function namesOf(payload: SessionPayload): SessionNames {
-    const known = namesByPayload.get(payload);
-    if (known) return known;
-    const names = sessionNames(provider, payload, () => sidOf(payload));
-    namesByPayload.set(payload, names);
-    return names;
+  /** Whether one of these has ended, or must be refreshed and cannot be. */
+  function isOver(...payloads: readonly SessionPayload[]): boolean {
+    return !ledger.isEmpty() && payloads.some((payload) => isEnded(payload) || cannotBeConfirmed(payload));
   }
 
-  function isSignedOut(...payloads: readonly SessionPayload[]): boolean {
-    return !ledger.isEmpty() && hasEnded(ledger, payloads.map(namesOf));
+  function isEnded(payload: SessionPayload): boolean {
+    return ledger.endingOf(naming.of(payload)) !== undefined;
+  }
+
+  /** Whether a session must be refreshed before it is served. */
+  function mustRefresh(payload: SessionPayload): boolean {
+    return !ledger.isEmpty() && confirmedAtMs(payload) < ledger.freshFromMs(naming.of(payload));
+  }
+
+  /** Whether there is nothing to refresh with, or a refresh did not bring the claims: those of an ID token that never comes. */
+  function cannotBeConfirmed(payload: SessionPayload): boolean {
+    const { refreshToken, refreshedAt = 0 } = payload;
+    if (!mustRefresh(payload)) return false;
+    return refreshToken === undefined || refreshedAt >= ledger.freshFromMs(naming.of(payload));
   }
 
   /** Whether a sign-in of the same user has taken the place of one of these. */
   function isReplaced(...payloads: readonly SessionPayload[]): boolean {
-    return payloads.some((payload) => ledger.endingOf(namesOf(payload))?.isReplaced === true);
+    return payloads.some((payload) => ledger.endingOf(naming.of(payload))?.isReplaced === true);
   }
 
-  /** Asks the rest of the fleet, if there is one, whether these sessions have ended. Never rejects. */
-  function learn(...payloads: readonly SessionPayload[]): Promise<void> {
-    return ledger.learn(payloads.map(namesOf));
-  }
+  // What it is told.
 
   /**
    * Ends sessions with every successor that is known: here, in the fleet, and at the provider. Resolves when the fleet was
    * told, or could not be. Nothing waits for the provider.
    */
-  async function end(payloads: readonly SessionPayload[], { except, revoke }: EndOptions): Promise<void> {
-    const isReplacement = revoke === 'nothing';
-    // First of all what is at hand: a request that is under way must not get through meanwhile.
-    await Promise.all(payloads.map((payload) => remember([payload], { except, isReplacement })));
-    const families = await Promise.all(payloads.map(familyOf));
-    const grown = families.filter((family) => family.length > 1);
-    await Promise.all(grown.map((family) => remember(family, { except, isReplacement })));
-    if (!isReplacement) void revokeThem(families, revoke === 'after log-out' ? afterLogOutMs : 0, except);
+  async function end(brought: readonly SessionPayload[], { except, revoke }: EndOptions): Promise<void> {
+    const isReplaced = revoke === 'nothing';
+    // A request may bring one session twice.
+    const payloads = new Map(brought.map((payload) => [naming.ofEnded(payload).join(), payload])).values();
+    const ended = await Promise.all(
+      [...payloads].map(async (payload) => {
+        const options = { except, isReplaced, isByUser: !isReplaced && isTooOften(payload) };
+        // First of all what is at hand: a request that is under way must not get through meanwhile.
+        await remember([payload], options);
+        const family = await revocation.familyOf(payload);
+        if (family.length > 1) await remember(family, options);
+        return { family, options };
+      }),
+    );
+    if (!isReplaced) void revokeThem(ended, revoke === 'after log-out' ? afterLogOutMs : 0);
   }
 
-  /** Ends what is left of a session at the provider that is past its lifetime: once, however often its seal comes. */
-  function revokePastLifetime(payload: SessionPayload): void {
-    const key = keysOfNames(namesOf(payload))[0] ?? '';
-    if (revokedOnce.has(key)) return;
-    revokedOnce.set(key, true);
-    void familyOf(payload).then((family) => revokeAll(family));
+  function isTooOften(payload: SessionPayload): boolean {
+    const userId = userIdOf(payload);
+    return userId !== undefined && takeTurn(userId) > 0;
   }
 
-  /** A session and those that followed it, as far as they are known here or in the fleet. */
-  async function familyOf(payload: SessionPayload): Promise<readonly SessionPayload[]> {
-    const family = [payload];
-    // Where refresh tokens are not rotated, the chain may lead back to where it began.
-    const seen = new Set([payload.accessToken]);
-    let last = await successorOf(payload);
-    while (last && !seen.has(last.accessToken) && family.length < maxSuccessors) {
-      seen.add(last.accessToken);
-      family.push(last);
-      last = await successorOf(last);
-    }
-    return family;
+  /** Whether a session that has ended by itself is seen for the first time. */
+  function isFirstEnd(payload: SessionPayload): boolean {
+    const [key = ''] = naming.ofEnded(payload);
+    if (endedOnce.has(key)) return false;
+    endedOnce.set(key, true);
+    return true;
   }
 
-  async function successorOf(payload: SessionPayload): Promise<SessionPayload | undefined> {
-    const { refreshToken } = payload;
-    if (refreshToken === undefined) return undefined;
-    return (await coordinator.findSuccessor(sharedToken(refresh, { ...payload, refreshToken })))?.payload;
+  /**
+   * Ends what is left of a session at the provider that is past its lifetime.
+   *
+   * @returns whether it was the first time
+   */
+  function revokePastLifetime(payload: SessionPayload): boolean {
+    if (!isFirstEnd(payload)) return false;
+    void revocation.familyOf(payload).then((family) => revocation.revokeAll(family));
+    return true;
   }
 
   /** Tells the ledger that a family has ended. */
   function remember(
     family: readonly SessionPayload[],
-    { except, isReplacement, isAlive = provider.revocationRequest === undefined }: RememberOptions,
+    { except, isReplaced, isByUser, isAlive = provider.revocationRequest === undefined }: RememberOptions,
   ): Promise<void> {
-    const kept = new Set(except ? keysOfNames(namesOf(except)) : []);
-    const keys = [...new Set(family.flatMap((payload) => keysOfNames(namesOf(payload))))];
-    const userId = userIdOf(family[0]);
-    return ledger.end({
-      keys: keys.filter((key) => !kept.has(key)),
-      atMs: Date.now(),
-      untilMs: rememberUntilMs(family, isAlive),
-      userKey: userId === undefined ? undefined : sessionKey(provider, userId),
-      isReplaced: isReplacement,
-    } satisfies Ending);
+    const kept = new Set(except ? [...naming.ofEnded(except), ...naming.of(except).shared] : []);
+    const names = [...new Set(family.flatMap(naming.ofEnded))].filter((name) => !kept.has(name));
+    const untilMs = isByUser ? sealsEndMs() : rememberUntilMs(family, isAlive);
+    const ofUser = naming.ofUser(userIdOf(family[0]) ?? '');
+    return ledger.record(entries('ended', isByUser ? ofUser : names, { atMs: Date.now(), untilMs, isReplaced }));
   }
 
   /**
@@ -133,129 +138,85 @@ export function createEndings(settings: LifeSettings) {
   function rememberUntilMs(family: readonly SessionPayload[], isAlive: boolean): number {
     const nowMs = Date.now();
     const lastsMs = Math.max(...family.map((payload) => tokenLifetimeMs(payload, nowMs)));
-    const graceMs = refresh.timeoutMs + clockToleranceSeconds * 1000 + staleMs;
-    // No token is believed to live longer than a cookie.
-    const shortMs = Math.min(
-      nowMs + longestMs,
-      Math.max(
-        nowMs + shortestMs,
-        ...family.map((payload) => tokenEndMs(payload) + graceMs),
-        nowMs + lastsMs + graceMs,
-      ),
+    const shortMs = Math.max(
+      nowMs + shortestMs,
+      ...family.map((payload) => tokenEndMs(payload) + graceMs),
+      nowMs + lastsMs + graceMs,
     );
-    if (!isAlive || family.every(({ refreshToken }) => refreshToken === undefined)) return shortMs;
+    // No token is believed to live longer than a seal.
+    if (!isAlive || family.every(({ refreshToken }) => refreshToken === undefined)) {
+      return Math.min(shortMs, nowMs + ledger.rememberMs);
+    }
     const startedMs = Math.min(...family.map(({ startedAt }) => (startedAt === undefined ? nowMs : startedAt * 1000)));
-    return Math.max(shortMs, Math.min(nowMs + longestMs, startedMs + lifetimes.absoluteMs));
+    return Math.min(Math.max(shortMs, startedMs + lifetimes.absoluteMs), Math.max(shortMs, sealsEndMs()));
+  }
+
+  /** Until when the seals that there are now may be good. */
+  function sealsEndMs(): number {
+    return Date.now() + Math.min(lifetimes.absoluteMs, longestTokenMs + ledger.rememberMs) + graceMs;
   }
 
   /** Revokes families, and remembers for longer those of which something may be left. */
   async function revokeThem(
-    families: readonly (readonly SessionPayload[])[],
+    ended: readonly { readonly family: readonly SessionPayload[]; readonly options: RememberOptions }[],
     afterMs: number,
-    except: SessionPayload | undefined,
   ): Promise<void> {
     // Only the revocation of a whole session can come too early for the log-out page.
     if (afterMs > 0 && provider.revokesSession) await idle(afterMs);
-    // A session and its successor may both have come: each thing is revoked once.
     const asked = new Map<string, Promise<boolean>>();
-    for (const family of families) {
-      if (await revokeAll(family, except, asked)) continue;
-      await remember(family, { except, isReplacement: false, isAlive: true });
+    for (const { family, options } of ended) {
+      if (await revocation.revokeAll(family, options.except, asked)) continue;
+      await remember(family, { ...options, isAlive: true });
     }
   }
 
-  /**
-   * Revokes what a family holds at the provider, where that can be done without the browser.
-   *
-   * @returns whether nothing of it is left there
-   */
-  async function revokeAll(
-    family: readonly SessionPayload[],
-    except?: SessionPayload,
-    asked = new Map<string, Promise<boolean>>(),
-  ): Promise<boolean> {
-    const kept = except && revokedBy(except);
-    const answers = await Promise.all(
-      family.map((payload) => {
-        const target = revokedBy(payload);
-        if (target === undefined || target === kept) return Promise.resolve(true);
-        const answer = asked.get(target) ?? revokeOne(payload);
-        asked.set(target, answer);
-        return answer;
-      }),
-    );
-    return answers.every(Boolean);
-  }
-
-  /** What names the thing at the provider that is revoked with this payload. */
-  function revokedBy(payload: SessionPayload): string | undefined {
-    return (provider.revokesSession ? sidOf(payload) : undefined) ?? payload.refreshToken;
-  }
-
-  async function revokeOne(payload: SessionPayload): Promise<boolean> {
-    const { refreshToken } = payload;
-    if (refreshToken === undefined) return true;
-    try {
-      const request = await provider.revocationRequest?.({
-        refreshToken,
-        sessionId: sidOf(payload),
-      });
-      return request !== undefined && (await sendRevocation(request));
-    } catch {
-      // The provider cannot be asked. Its own log-out page ends the session, or its expiry does.
-      return false;
-    }
-  }
-
-  async function sendRevocation(request: TokenRequest): Promise<boolean> {
-    const answer = await send(request, { timeoutMs: refresh.timeoutMs, mayRepeat: true });
-    if (answer.kind === 'unanswered') return false;
-    const { status } = answer;
-    if (status >= 200 && status < 300) return true;
-    // A session that the log-out page has ended is not there any more. RFC 7009 has no such answer for a token.
-    return provider.revokesSession === true && [400, 404, 409, 410, 422].includes(status);
-  }
-
-  return { namesOf, isSignedOut, isReplaced, learn, end, revokePastLifetime, revokeAll };
+  return {
+    ledger,
+    naming,
+    revocation,
+    isOver,
+    mustRefresh,
+    isReplaced,
+    end,
+    isFirstEnd,
+    revokePastLifetime,
+    sealsEndMs,
+    /** Notes for how long access tokens are good: as long at least must an ending be remembered. */
+    noteTokenLifetime: (ms: number) => {
+      if (ms > longestTokenMs) longestTokenMs = ms;
+    },
+  };
 }
 
 interface RememberOptions {
   readonly except: SessionPayload | undefined;
-  readonly isReplacement: boolean;
+  readonly isReplaced: boolean;
+  /** Whether the user has ended so many that all of theirs are over by one entry. */
+  readonly isByUser: boolean;
   /** Whether a refresh token of the family may still be good at the provider. */
   readonly isAlive?: boolean;
 }
 
-/** The provider's own id of a session. */
-function sidOf({ accessToken }: SessionPayload): string | undefined {
-  const { sid } = unverifiedClaims(accessToken);
-  return typeof sid === 'string' && sid !== '' ? sid : undefined;
-}
-
-/** Whose session it is. A seal without a user holds a token that names one. */
-export function userIdOf(payload: SessionPayload | undefined): string | undefined {
-  if (!payload) return undefined;
-  if (payload.user?.id !== undefined) return payload.user.id;
-  const { sub } = unverifiedClaims(payload.accessToken);
-  return typeof sub === 'string' ? sub : undefined;
+/** The same entry under each of these names. */
+export function entries(
+  kind: LedgerEntry['kind'],
+  names: readonly string[],
+  about: Omit<LedgerEntry, 'kind' | 'name'>,
+): LedgerEntry[] {
+  return names.map((name) => ({ kind, name, ...about }));
 }
 
 /** When an access token expires. A JWT says so itself; of an opaque one the seal does. */
 export function tokenEndMs({ accessToken, expiresAt = 0 }: SessionPayload): number {
-  return Math.max(secondsOf(unverifiedClaims(accessToken), 'exp') * 1000, expiresAt);
+  return Math.max((secondsIn(unverifiedClaims(accessToken), 'exp') ?? 0) * 1000, expiresAt);
 }
 
 /** For how long such access tokens are good. */
 function tokenLifetimeMs(payload: SessionPayload, nowMs: number): number {
-  const issuedMs = secondsOf(unverifiedClaims(payload.accessToken), 'iat') * 1000;
+  const issuedMs = (secondsIn(unverifiedClaims(payload.accessToken), 'iat') ?? 0) * 1000;
   const sinceMs =
     issuedMs || (payload.refreshedAt ?? (payload.startedAt === undefined ? nowMs : payload.startedAt * 1000));
   return Math.max(0, tokenEndMs(payload) - sinceMs);
-}
-
-function secondsOf(claims: SessionClaims, name: 'exp' | 'iat'): number {
-  const value = claims[name];
-  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
 }
 
 /** Waits, without keeping the process alive for it. */

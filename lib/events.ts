@@ -1,4 +1,5 @@
 import type { SignInFailure } from './errors.js';
+import type { EndCause, Ended } from './session/ended.js';
 import type { Reason, RefreshSource, RejectedDetail, RetryableReason } from './session/reasons.js';
 import type { SignInCheck } from './session/sign-in-check.js';
 
@@ -35,7 +36,9 @@ export type Misconfiguration =
   /** The userinfo endpoint did not answer: the ID token alone is the user. */
   | 'userinfo'
   /** A handler has removed the session cookie itself, and the session goes on: `signOut()` ends it. */
-  | 'cookie_cleared';
+  | 'cookie_cleared'
+  /** What has ended in the fleet could not be read in time after the start. */
+  | 'endings_unread';
 
 /** Which session an event is about. */
 interface About {
@@ -106,6 +109,8 @@ export interface SessionEvents {
     readonly withOtherCookies: number;
   };
   signedOut: About;
+  /** Sessions have ended, in this process or by its doing. A sign-out of one session is `signedOut`. */
+  ended: Ended & { readonly cause: EndCause };
   /**
    * An old seal has come although a browser has had its successor for longer than `graceSeconds`: a copy, or a browser that
    * came back after a crash. Once for each refresh token.

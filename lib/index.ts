@@ -11,7 +11,14 @@ export type {
 export type { Middleware, Next } from './http/middleware.js';
 export type { ErrorHandlerOptions, ErrorMiddleware } from './routes/error-page.js';
 export type { SessionAnswer } from './routes/session.js';
-export type { RefreshResult, Session, SessionActions, SignedInSession, SignedOutSession } from './request/session.js';
+export type {
+  RefreshResult,
+  Session,
+  SessionActions,
+  SignedInSession,
+  SignedOutSession,
+  SignOutOfSession,
+} from './request/session.js';
 export type {
   CacheOptions,
   CookieOptions,
@@ -83,6 +90,7 @@ export type {
   User,
 } from './session/payload.js';
 export type { Authenticated, SessionClaims, SessionProfile } from './session/profile.js';
+export type { EndCause, Ended, ForceRefreshTarget, RevokeTarget } from './session/ended.js';
 export type { Json } from './json.js';
 export {
   type AnySessionError,

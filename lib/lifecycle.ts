@@ -1,24 +1,26 @@
 import { randomUUID } from 'node:crypto';
 
-import { createEndings, userIdOf } from './ending.js';
+import { createEndings } from './ending.js';
 import { SessionUseError } from './errors.js';
-import { deepFreeze, nonEmptyString } from './json.js';
+import { sidsOf, userIdOf } from './fleet/session-names.js';
+import { deepFreeze } from './json.js';
 import type { LifeSettings } from './options/config.js';
+import { createOverRule, type Over } from './over.js';
 import type { Refreshed } from './refresh/coordinator.js';
 import { isOtherUser, type RefreshOutcome, type RefreshRequest, refreshSession } from './refresh/refresh.js';
 import { claimedMs } from './refresh/shared-outcome.js';
 import { tokenKey } from './refresh/token-key.js';
 import { createReplayWatch } from './replay.js';
 import { createReports } from './reports.js';
+import { createRevoking } from './revoke.js';
 import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
-import { ceilingMs } from './session/ceiling.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
 import { newestData } from './session/newest-data.js';
 import { type HeldClaims, profileOf, type SessionProfile } from './session/profile.js';
-import type { PassedLimit, Reason, SealProblem } from './session/reasons.js';
-import { idOf, unverifiedClaims } from './session/unverified-claims.js';
+import type { Reason, SealProblem } from './session/reasons.js';
+import { idOf } from './session/unverified-claims.js';
 import type { VerifiedSession } from './session/verified-sessions.js';
 import { checkAccessToken, issuedAtMs, namesUs, type TokenCheck } from './token/access-token.js';
 import { settleTokens } from './token/settle-tokens.js';
@@ -32,9 +34,6 @@ export interface OpenedSeal {
   readonly sealed: string;
   readonly payload: SessionPayload;
 }
-
-/** Why a session is over: it was signed out or ended somewhere, or it is past its lifetime. */
-export type Over = 'session_revoked' | 'session_expired';
 
 /** What became of refreshing a session. A session that is over is `terminal`, and nothing was sent. */
 export type LifeRefresh = RefreshOutcome | { readonly kind: 'terminal'; readonly reason: Over };
@@ -64,11 +63,14 @@ export function createLifecycle(settings: LifeSettings) {
   const sealing = seals.sealingUnder();
   const limitsIdleTime = lifetimes.idleMs < Infinity;
   const endings = createEndings(settings);
-  const { isSignedOut, learn: learnEndings } = endings;
+  const { isOver, mustRefresh } = endings;
+  const whyOver = createOverRule(settings, endings, reports);
   const isReplayed = createReplayWatch(settings, endings);
   // A few kilobytes each, for as long as successors are remembered.
   const data = newestData({ max: 2_000, ttlMs: claimedMs });
   let isPreloaded = false;
+  // The reading begins now, not with the first request.
+  void ledger.untilRead()?.then(reports.read);
 
   // Open.
 
@@ -139,19 +141,6 @@ export function createLifecycle(settings: LifeSettings) {
 
   // Refuse.
 
-  /** The first rule of a session's life, asked at every door: is it over, as far as this process knows? */
-  function whyOver(payload: SessionPayload): Over | undefined {
-    if (isSignedOut(payload)) {
-      reports.refused(payload, 'session_revoked', 'ended');
-      return 'session_revoked';
-    }
-    if (!isPastLifetime(payload)) return undefined;
-    // How long the session lay idle, another seal of it may know better. When it began, each seal knows.
-    if (isTooOld(payload)) endings.revokePastLifetime(payload);
-    reports.refused(payload, 'session_expired', passedLimit(payload));
-    return 'session_expired';
-  }
-
   /**
    * Notices an old seal that comes although its browser has had the next one for a while.
    *
@@ -161,19 +150,6 @@ export function createLifecycle(settings: LifeSettings) {
     const isOver = isReplayed(payload, client);
     if (isOver) reports.refused(payload, 'session_revoked', 'replayed');
     return isOver;
-  }
-
-  function isPastLifetime(payload: SessionPayload): boolean {
-    return endsAtMs(payload, lifetimes) <= Date.now();
-  }
-
-  function passedLimit(payload: SessionPayload): PassedLimit {
-    if (ceilingMs(payload.sessionExpiry ?? Infinity) <= Date.now()) return 'provider_lifetime';
-    return isTooOld(payload) ? 'absolute_lifetime' : 'idle_lifetime';
-  }
-
-  function isTooOld({ startedAt }: SessionPayload): boolean {
-    return endsAtMs({ accessToken: '', startedAt }, lifetimes) <= Date.now();
   }
 
   // Check.
@@ -189,8 +165,14 @@ export function createLifecycle(settings: LifeSettings) {
     return session && isStillGood(session) ? session : undefined;
   }
 
-  function isStillGood({ payload, verifiedUntilMs }: VerifiedSession): boolean {
-    return Date.now() < verifiedUntilMs && !isSignedOut(payload);
+  /** For a known visitor, one number tells that nothing has ended since. */
+  function isStillGood(session: VerifiedSession): boolean {
+    if (Date.now() >= session.verifiedUntilMs) return false;
+    const version = ledger.version();
+    if (session.goodAtVersion === version) return true;
+    if (isOver(session.payload) || mustRefresh(session.payload)) return false;
+    session.goodAtVersion = version;
+    return true;
   }
 
   /** What a session shows, by the claims that hold. */
@@ -203,6 +185,7 @@ export function createLifecycle(settings: LifeSettings) {
     const { expiresAtMs, issuedAtMs } = valid;
     const nowMs = Date.now();
     const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
+    endings.noteTokenLifetime(lifetimeMs);
     // At most a fifth of its lifetime: a token that lives for seconds would be refreshed on each request. The jitter
     // keeps tabs and processes that share an expiry from all starting in the same moment.
     const aheadMs = Math.min(settings.aheadMs, lifetimeMs / 5) * (1 - Math.random() / 4);
@@ -214,6 +197,7 @@ export function createLifecycle(settings: LifeSettings) {
       noteUseFromMs: noteUseFromMs(payload),
       verifiedUntilMs: Math.min(expiresAtMs, nowMs + memory.maxMs, endsAtMs(payload, lifetimes)),
       predecessorReleased: false,
+      goodAtVersion: -1,
     };
   }
 
@@ -272,19 +256,25 @@ export function createLifecycle(settings: LifeSettings) {
     payload: SessionPayload & { readonly refreshToken: string },
     { password, client, ...request }: LifeRefreshRequest,
   ): Promise<LifeRefresh> {
-    await learnEndings(payload);
     const over = whyOver(payload);
     if (over !== undefined) return { kind: 'terminal', reason: over };
     const own = password === undefined ? refreshSettings : { ...refreshSettings, ...seals.sealingUnder(password) };
-    const outcome = await refreshSession(own, payload, request);
+    // On its way at the same time as the question for the lease: a sign-out of a moment ago still wins.
+    const looked = ledger.look();
+    const hasEnded = () => looked.then(() => isOver(payload));
+    const outcome = await refreshSession(own, payload, { ...request, hasEnded });
     // The fleet may just have said that the successor of this token came long ago.
     if (endsAsReplayed(payload, client)) return { kind: 'terminal', reason: 'session_revoked' };
     if (outcome.kind !== 'refreshed' && outcome.kind !== 'terminal') return outcome;
     const next = outcome.kind === 'refreshed' ? [outcome.payload] : [];
-    await learnEndings(payload, ...next);
-    if (!isSignedOut(payload, ...next)) return outcome;
+    await ledger.look();
+    if (!isOver(payload, ...next)) {
+      if (outcome.kind === 'terminal' && endings.isFirstEnd(payload))
+        emit('ended', { sessionId: idOf(payload), cause: 'provider' });
+      return outcome;
+    }
     // The session was signed out while we refreshed: discard the new tokens and leave the cookie alone.
-    if (!endings.isReplaced(payload)) void endings.revokeAll(next);
+    if (!endings.isReplaced(payload)) void endings.revocation.revokeAll(next);
     return { kind: 'terminal', reason: 'session_revoked' };
   }
 
@@ -333,12 +323,6 @@ export function createLifecycle(settings: LifeSettings) {
     return refreshSettings.shape({ ...payload, sessionId: randomUUID(), ...(client !== undefined && { client }) });
   }
 
-  /** Seals a session that has no new tokens, and meanwhile asks the fleet whether it has ended. */
-  async function reseal(payload: SessionPayload): Promise<string> {
-    const [sealed] = await Promise.all([sealing.seal(payload), learnEndings(payload)]);
-    return sealed;
-  }
-
   // End.
 
   /**
@@ -361,7 +345,7 @@ export function createLifecycle(settings: LifeSettings) {
 
   /** Ends new tokens that nobody is to use, where that can be done without the browser. Nothing waits for it. */
   function discard({ accessToken, refreshToken }: Pick<TokenSet, 'accessToken' | 'refreshToken'>): void {
-    void endings.revokeAll([{ accessToken, refreshToken }]);
+    void endings.revocation.revokeAll([{ accessToken, refreshToken }]);
   }
 
   /** Where the browser ends the session at the provider. Undefined where there is no such place, or it is not known now. */
@@ -370,7 +354,7 @@ export function createLifecycle(settings: LifeSettings) {
     request: { returnTo?: string | undefined; idToken?: string | undefined; state?: string | undefined } = {},
   ): Promise<string | undefined> {
     try {
-      const sid = payload && nonEmptyString(unverifiedClaims(payload.accessToken).sid ?? payload.sid);
+      const sid = payload && sidsOf(payload)[0];
       return await provider.logoutUrl?.({ sessionId: payload && idOf(payload), sid, ...request });
     } catch {
       return undefined;
@@ -379,7 +363,6 @@ export function createLifecycle(settings: LifeSettings) {
 
   return Object.freeze({
     emit,
-    isShared: ledger.isShared,
     limitsIdleTime,
     open,
     openNewest,
@@ -387,8 +370,9 @@ export function createLifecycle(settings: LifeSettings) {
     openAll,
     whyOver,
     endsAsReplayed,
-    isSignedOut,
-    learnEndings,
+    isOver,
+    mustRefresh,
+    untilRead: ledger.untilRead,
     check,
     profile,
     verified,
@@ -403,8 +387,8 @@ export function createLifecycle(settings: LifeSettings) {
     establish,
     seal: sealing.seal,
     noteData: data.note,
-    reseal,
     signOut,
+    ...createRevoking(settings, endings),
     replace,
     discard,
     /** Whether the browser can be sent somewhere to end the session at the provider. */

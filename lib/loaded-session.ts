@@ -1,10 +1,12 @@
-import { readCall, refreshChecks, signOutChecks } from './action-options.js';
+import { readCall, refreshChecks, logoutUrlChecks } from './action-options.js';
 import type { Checks } from './checks.js';
 import { SessionConfigError } from './errors.js';
 import { isRecord } from './json.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
 import type { DeviceSettings } from './options/device-options.js';
 import { type Password, passwordCheck } from './seal/passwords.js';
+import type { ForceRefreshTarget, RevokeTarget } from './session/ended.js';
+import { checkForceRefreshTarget, checkRevokeTarget } from './session/ended-check.js';
 import type { SessionData, SessionPayload, SessionUser, TokenSet, User } from './session/payload.js';
 import type { Authenticated, SessionProfile } from './session/profile.js';
 import { type NotAuthenticated, notAuthenticated, type Reason } from './session/reasons.js';
@@ -66,6 +68,24 @@ export interface SessionManager<U extends User = SessionUser> {
    * const sealed = await sessions.seal(await workos.userManagement.authenticateWithPassword({ ... }));
    */
   seal(tokens: TokenSet, data?: SessionData): Promise<string>;
+  /**
+   * Ends sessions in the whole fleet within a second: one by its id, all of a user, or all of this provider and client. Of
+   * a user's and of everyone's, those end that began before `before`. Resolves when the fleet was told, or could not be.
+   *
+   * @throws {TypeError} an empty id, two of the three, or a `before` in the future: nobody is ended
+   * @example
+   * await sessions.revoke({ userId: 'user_01' });
+   */
+  revoke(which: RevokeTarget): Promise<void>;
+  /**
+   * Has sessions refreshed before they are served again, in the whole fleet within a second: a role was taken away. One that
+   * cannot bring fresh claims is over.
+   *
+   * @throws {TypeError} an empty id, or both
+   * @example
+   * await sessions.forceRefresh({ userId: 'user_01' });
+   */
+  forceRefresh(which: ForceRefreshTarget): Promise<void>;
 }
 
 /** The operations of a session manager, on one life. */
@@ -76,6 +96,15 @@ export function managerOf(life: Lifecycle, device: DeviceSettings | undefined): 
       refuseUnknownFields(tokens);
       if (data !== undefined && !isRecord(data)) throw new TypeError('seal: "data" must be an object.');
       return life.seal({ ...(await life.establish(tokens)), ...(data && { data }) });
+    },
+    revoke: async (which) => {
+      checkRevokeTarget(which);
+      const { before } = which as { before?: Date };
+      await life.revoke(which, { cause: 'revoked', atMs: before?.getTime() });
+    },
+    forceRefresh: async (which) => {
+      checkForceRefreshTarget(which);
+      await life.forceRefresh(which);
     },
   };
 }
@@ -124,8 +153,14 @@ function loadSession(
     async authenticate() {
       const { payload } = current;
       if (!payload) return unusable();
+      await life.untilRead();
       const over = life.whyOver(payload);
-      return over === undefined ? judged(payload, await life.check(payload)) : notAuthenticated(over);
+      if (over !== undefined) return notAuthenticated(over);
+      const check = await life.check(payload);
+      // What it claims is not to be served any more. `refresh()` brings it up to date.
+      return check.verdict === 'valid' && life.mustRefresh(payload)
+        ? notAuthenticated('expired_jwt')
+        : judged(payload, check);
     },
 
     async refresh(options = {}) {
@@ -151,6 +186,6 @@ function loadSession(
     },
 
     logoutUrl: async (options = {}) =>
-      life.logoutUrl(current.payload, { returnTo: readCall('logoutUrl', options, signOutChecks).returnTo }),
+      life.logoutUrl(current.payload, { returnTo: readCall('logoutUrl', options, logoutUrlChecks).returnTo }),
   };
 }

@@ -34,6 +34,7 @@ export function createReplayWatch(settings: LifeSettings, endings: Endings): Rep
     }
     if (replay === 'report') return false;
     void endings.end([payload], { revoke: 'now' });
+    emit('ended', { sessionId: idOf(payload), cause: 'replayed' });
     return true;
   };
 }

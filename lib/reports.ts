@@ -109,5 +109,17 @@ export function createReports(provider: Provider, emit: Emit) {
     });
   }
 
-  return { failed, refreshed, unopened, refused, missed, rejected };
+  /** Reports that what has ended in the fleet was not read in time. */
+  function read(isComplete: boolean): void {
+    if (isComplete) return;
+    emit('misconfigured', {
+      problem: 'endings_unread',
+      option: 'fleet',
+      message:
+        'What has ended in the fleet could not be read from Redis within two seconds. This process serves, and goes on ' +
+        'reading. Until it has, it may serve a session that has ended elsewhere. See whether Redis answers, and how fast.',
+    });
+  }
+
+  return { failed, refreshed, unopened, refused, missed, rejected, read };
 }

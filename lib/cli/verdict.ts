@@ -25,13 +25,13 @@ export async function judgeAsApp(options: SessionOptions, seals: readonly string
   const opened = life.openNewest(seals);
   if (!opened) return refused('invalid_session_cookie');
   const { payload } = opened;
-  await life.learnEndings(payload);
+  await life.untilRead();
   const over = life.whyOver(payload);
   if (over !== undefined) return refused(over);
   const check = await life.check(payload);
   switch (check.verdict) {
     case 'valid':
-      return { answer: 'signed_in' };
+      return life.mustRefresh(payload) ? expiredVerdict(payload) : { answer: 'signed_in' };
     case 'expired':
       return expiredVerdict(payload);
     case 'invalid':

@@ -20,8 +20,8 @@ export interface FleetParts {
 /** The most outcomes that one process remembers of its fleet. */
 export const maxEntries = 10_000;
 
-/** How many endings one process remembers, and of one user. Half a kilobyte each. */
-export const ledgerLimits = { maxSessions: 100_000, maxPerUser: 100 };
+/** How much one process remembers of what has ended: at most 100 bytes each. And for how long, in milliseconds: a year. */
+export const ledgerLimits = { maxEntries: 1_000_000, rememberMs: 365 * 24 * 60 * 60_000 };
 
 // A registered symbol: an app may have this package installed twice, and give the fleet of one copy to the other.
 const partsKey = Symbol.for('express-sealed-session fleet');

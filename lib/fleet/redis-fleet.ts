@@ -1,6 +1,6 @@
 import { amount, callable, type Checks, optional, readOptions } from '../checks.js';
 import { SessionConfigError } from '../errors.js';
-import { createFleet, type Fleet } from './fleet.js';
+import { createFleet, type Fleet, ledgerLimits } from './fleet.js';
 import { commandOf, type RedisClient } from './redis-client.js';
 import { redisCoordinator } from './redis-coordinator.js';
 import { redisLedger } from './redis-ledger.js';
@@ -18,6 +18,13 @@ export interface RedisFleetOptions {
   readonly leaseMs?: number | undefined;
   /** How long a request waits for one answer of Redis, in milliseconds. Default: 200. */
   readonly timeoutMs?: number | undefined;
+  /** How soon each process knows what another has ended, in milliseconds. It costs one command in this time. Default: 1000. */
+  readonly pollMs?: number | undefined;
+  /**
+   * How long an ending is remembered, in seconds, beside the longest lifetime of an access token, where sessions have no
+   * `lifetime.absoluteSeconds`. Default: 31,536,000.
+   */
+  readonly rememberSeconds?: number | undefined;
 }
 
 const checks: Checks<RedisFleetOptions> = {
@@ -30,6 +37,8 @@ const checks: Checks<RedisFleetOptions> = {
   prefix: optional((value) => (typeof value === 'string' ? undefined : 'must be a string.')),
   leaseMs: optional(amount('milliseconds', 100, 120_000)),
   timeoutMs: optional(amount('milliseconds', 1, 10_000)),
+  pollMs: optional(amount('milliseconds', 100, 60_000)),
+  rememberSeconds: optional(amount('seconds', 3_600, 400 * 24 * 60 * 60)),
 };
 
 /**
@@ -54,13 +63,14 @@ const checks: Checks<RedisFleetOptions> = {
 export function redisFleet(options: RedisFleetOptions): Fleet {
   const { given, problems } = readOptions('redisFleet', options, checks);
   if (problems.length > 0) throw new SessionConfigError(problems);
-  const { client, prefix = 'sealed-session:', leaseMs = 5_000, timeoutMs = 200 } = given;
+  const { client, prefix = 'sealed-session:', leaseMs = 5_000, timeoutMs = 200, pollMs = 1_000 } = given;
+  const rememberMs = given.rememberSeconds === undefined ? ledgerLimits.rememberMs : given.rememberSeconds * 1000;
 
   const command = commandOf(client);
   const timed = timedCommands(command, timeoutMs);
   return createFleet('redis', {
     coordinator: redisCoordinator({ ...timed, command, prefix, leaseMs }),
-    ledger: redisLedger(timed, prefix),
+    ledger: redisLedger({ ...timed, prefix, pollMs, rememberMs }),
     onChange: timed.onChange,
   });
 }

@@ -1,101 +1,171 @@
-import { ledgerLimits } from './fleet.js';
-import { type Ending, type Ledger, unknownKeys } from './ledger.js';
+import type { Ledger, LedgerEntry } from './ledger.js';
+import { ledgerStream } from './ledger-stream.js';
 import { memoryLedger } from './memory-ledger.js';
+import { ledgerLimits } from './fleet.js';
 import type { TimedCommands } from './timed-commands.js';
 
-// How often a process that has an ending to tell tries again while Redis is away.
-const tellAgainMs = 500;
+interface Settings extends Pick<TimedCommands, 'send'> {
+  readonly prefix: string;
+  /** How often the ledger is read, in milliseconds. */
+  readonly pollMs: number;
+  readonly rememberMs: number;
+}
+
+// A process that has just started lets its requests wait so long for what has ended before.
+const readWithinMs = 2_000;
+
+// A part of the time between two readings is for the answer: who waits for `pollMs` has it by then.
+const pollPart = 0.95;
+
+// An entry may outlast `rememberMs` by the lifetime of an access token.
+const longestTokenMs = 31 * 24 * 60 * 60_000;
+
+// How many entries are given back with one command.
+const returnedAtOnce = 5_000;
+
+// One process gives back what Redis has lost, and the others see what it lacked. One that dies meanwhile holds up the
+// others for so long.
+const returnLeaseMs = 10_000;
 
 /**
- * The sign-outs of a fleet: each process remembers its own and those that it has learnt from Redis. What Redis did not take
- * is told again until it does: a sign-out beside a hiccup would otherwise hold in one process only.
+ * The endings of a fleet: each process reads what was added about once a second, with one command, and answers from memory.
+ * What Redis did not take, or has lost since, is given back to it.
  */
-export function redisLedger({ send }: Pick<TimedCommands, 'send'>, prefix: string): Ledger {
-  const local = memoryLedger(ledgerLimits);
-  const untold = new Map<string, Ending>();
-  let telling: NodeJS.Timeout | undefined;
-  const redisKey = (key: string) => `${prefix}{${key}}:ended`;
+export function redisLedger({ send, prefix, pollMs, rememberMs }: Settings): Ledger {
+  const { maxEntries } = ledgerLimits;
+  const local = memoryLedger({ maxEntries, rememberMs });
+  const { table } = local;
+  const stream = ledgerStream({ send }, { prefix, longestMs: rememberMs + longestTokenMs, maxEntries });
+  const returnKey = `${prefix}{ledger}:return`;
+  const seenKey = (name: string) => `${prefix}{${name}}:seen`;
 
-  /** @returns whether Redis has it */
-  async function tell(key: string, ending: Ending): Promise<boolean> {
-    const ms = Math.ceil(ending.untilMs - Date.now());
-    if (ms <= 0) return true;
+  let telling = 0;
+  let reading: Promise<boolean> | undefined;
+  let readingAgain: Promise<boolean> | undefined;
+  let firstRead: Promise<boolean> | undefined;
+  let mayServe = false;
+
+  /** Reads everything that has come. @returns whether it is all */
+  async function readAll(): Promise<boolean> {
     try {
-      await send(redisKey(key), ['SET', redisKey(key), written(ending), 'PX', String(ms)]);
-      return true;
+      for (let isFull = true; isFull;) {
+        const page = await stream.read();
+        if (page === 'lost') {
+          table.forgetTold();
+          stream.rewind();
+        } else {
+          apply(page.entries);
+          ({ isFull } = page);
+        }
+      }
     } catch {
+      // Redis is away. Each process goes by what it knows.
       return false;
     }
+    if (table.untold() > 0 && telling === 0) await giveBack();
+    return true;
   }
 
-  async function publish(ending: Ending): Promise<void> {
-    await Promise.all(
-      ending.keys.map(async (key) => {
-        untold.set(key, ending);
-        if ((await tell(key, ending)) && untold.get(key) === ending) untold.delete(key);
-      }),
-    );
-    // The oldest are given up first, as they are in memory.
-    for (const key of untold.keys()) {
-      if (untold.size <= ledgerLimits.maxSessions) break;
-      untold.delete(key);
+  function apply(entries: readonly LedgerEntry[]): void {
+    let saysMore = false;
+    for (const { kind, name, atMs, untilMs, isReplaced = false } of entries) {
+      if (table.put(kind, name, { atMs, untilMs, isReplaced }, true)) saysMore = true;
     }
-    if (untold.size > 0) tellLater();
+    if (saysMore) local.changed();
   }
 
-  function tellLater(): void {
-    telling ??= setTimeout(() => {
-      telling = undefined;
-      void tellAgain();
-    }, tellAgainMs);
-    telling.unref();
-  }
-
-  async function tellAgain(): Promise<void> {
-    for (const [key, ending] of untold) {
-      // Redis is away for the others too.
-      if (!(await tell(key, ending))) break;
-      if (untold.get(key) === ending) untold.delete(key);
+  /** One reading at a time. Who asks while one runs waits for the next: what was added a moment ago may be in that only. */
+  function read(): Promise<boolean> {
+    if (!reading) {
+      reading = readAll().finally(() => {
+        reading = undefined;
+      });
+      return reading;
     }
-    if (untold.size > 0) tellLater();
+    readingAgain ??= reading.then(() => {
+      readingAgain = undefined;
+      return read();
+    });
+    return readingAgain;
   }
 
-  async function ask(key: string): Promise<void> {
+  /** Gives Redis what it lacks. */
+  async function giveBack(): Promise<void> {
     try {
-      const found = read(key, await send(redisKey(key), ['GET', redisKey(key)]));
-      if (found) local.remember(found);
+      const lease = ['SET', returnKey, '1', 'PX', String(returnLeaseMs), 'NX'] as const;
+      if ((await send(returnKey, lease)) !== 'OK') return;
+      for (let left = table.listUntold(returnedAtOnce); left.length > 0; left = table.listUntold(returnedAtOnce)) {
+        await tell(left);
+      }
+      await send(returnKey, ['DEL', returnKey]);
     } catch {
-      // Redis cannot be asked. Each process goes by what it knows.
+      // The next reading that succeeds tries again.
     }
+  }
+
+  async function tell(entries: readonly LedgerEntry[]): Promise<void> {
+    telling += 1;
+    try {
+      await stream.add(entries);
+      for (const entry of entries) table.noteTold(entry);
+    } finally {
+      telling -= 1;
+    }
+  }
+
+  /** Begins to read, once: a fleet that no sessions use costs nothing. */
+  function begin(): Promise<boolean> {
+    firstRead ??= new Promise((resolve) => {
+      const serve = (isComplete: boolean) => {
+        mayServe = true;
+        resolve(isComplete);
+      };
+      setTimeout(serve, readWithinMs, false).unref();
+      const poll = async () => {
+        if (await read()) serve(true);
+        setTimeout(() => void poll(), pollMs * pollPart).unref();
+      };
+      void poll();
+    });
+    return firstRead;
   }
 
   return Object.freeze({
     ...local,
-    isShared: true,
-    end: (ending) => publish(local.remember(ending)),
-    learn: async (sessions) => {
-      await Promise.all(unknownKeys(local, sessions).map(ask));
+    record: async (entries) => {
+      void begin();
+      await local.record(entries);
+      // What Redis does not take now is given back later.
+      await tell(entries).catch(() => undefined);
     },
+    firstSight: async (name, untilMs) => {
+      const leftMs = Math.ceil(untilMs - Date.now());
+      if (leftMs <= 0 || table.get('seen', name)) return false;
+      try {
+        const key = seenKey(name);
+        const isFirst = (await send(key, ['SET', key, '1', 'PX', String(leftMs), 'NX'])) === 'OK';
+        await local.firstSight(name, untilMs);
+        return isFirst;
+      } catch {
+        return undefined;
+      }
+    },
+    look: async () => {
+      void begin();
+      await atMost(readWithinMs, read());
+    },
+    untilRead: () => (mayServe ? undefined : begin()),
   } satisfies Ledger);
 }
 
-/** An ending as Redis stores it under each of its names. */
-function written({ atMs, untilMs, isReplaced = false }: Ending): string {
-  return `${Math.floor(atMs)} ${Math.floor(untilMs)}${isReplaced ? ' replaced' : ''}`;
-}
-
-// The farthest that an ending may reach: a value that somebody else wrote must not be believed for ever.
-const farthestMs = 400 * 24 * 60 * 60_000;
-
-/** What Redis says of a name. Whatever stands there, something has ended: what cannot be read counts from now on. */
-function read(key: string, value: unknown): Ending | undefined {
-  if (typeof value !== 'string') return undefined;
-  const now = Date.now();
-  const [, at, until, replaced] = /^(\d{1,16}) (\d{1,16})( replaced)?$/.exec(value) ?? [];
-  return {
-    keys: [key],
-    atMs: at === undefined ? now : Number(at),
-    untilMs: Math.min(until === undefined ? now + 60 * 60_000 : Number(until), now + farthestMs),
-    isReplaced: replaced !== undefined,
-  };
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -65,6 +65,7 @@ const eventChecks: Checks<EventCallbacks> = {
   signedIn: optional(callable),
   signInFailed: optional(callable),
   signedOut: optional(callable),
+  ended: optional(callable),
   replayed: optional(callable),
   cookieMissed: optional(callable),
   deviceBound: optional(callable),

@@ -295,11 +295,12 @@ function userPicker(fields: readonly string[] | undefined): (payload: SessionPay
 
 /** Notes when the session began, and where idle time is limited when it was last used, unless that is known. */
 function stamp(payload: SessionPayload, { idleMs }: Lifetimes): SessionPayload {
-  const now = Math.trunc(Date.now() / 1000);
+  const now = Date.now() / 1000;
   return {
     ...payload,
+    // To the millisecond: what began in the second of an ending began before it, or after.
     startedAt: payload.startedAt ?? now,
-    ...(idleMs < Infinity && { usedAt: payload.usedAt ?? now }),
+    ...(idleMs < Infinity && { usedAt: payload.usedAt ?? Math.trunc(now) }),
   };
 }
 

@@ -227,7 +227,8 @@ export interface Provider<U extends User = User> {
   readonly acceptsImpersonation?: boolean | undefined;
   /**
    * Ends the session at the provider without the browser: revokes the refresh token (RFC 7009), or with `revokesSession` the
-   * session. Undefined when it cannot be done. `sessionId` is the `sid` of the access token.
+   * session. Undefined when it cannot be done. `sessionId` is the `sid` of the access token. `refreshToken` is empty where
+   * only the session's id is known.
    */
   revocationRequest?(session: {
     readonly refreshToken: string;

@@ -1,6 +1,7 @@
 import { nonEmptyString } from '../json.js';
 import type { Provider, TokenRequest } from '../provider/provider.js';
 import type { Sealing } from '../seal/sealer.js';
+import { begunAtMs } from '../session/beginning.js';
 import { readPayload } from '../session/codec.js';
 import { nextPayload, type SessionPayload } from '../session/payload.js';
 import { sessionIdOf } from '../session/profile.js';
@@ -41,6 +42,8 @@ export interface RefreshRequest {
   readonly wait?: boolean;
   /** A handler has asked for it: at most ten times a minute for each session. Default: false. */
   readonly onDemand?: boolean;
+  /** Asked in the moment before the token is presented: whether the session has ended meanwhile. */
+  readonly hasEnded?: () => Promise<boolean>;
 }
 
 export type RefreshOutcome =
@@ -171,11 +174,12 @@ async function runGrant(
   settings: RefreshSettings,
   previous: Refreshable,
   organizationId: string | undefined,
-  { onDemand = false, organizationId: wanted }: RefreshRequest,
+  { onDemand = false, organizationId: wanted, hasEnded }: RefreshRequest,
 ): Promise<Outcome> {
   const { provider, shape, seal, sealedUnder, preload: preloadSealer } = settings;
   // Before the token is spent. A broken installation is no value: it would be reported as the operator's settings.
-  await Promise.all([preload(), preloadSealer()]);
+  const [isOver] = await Promise.all([hasEnded?.(), preload(), preloadSealer()]);
+  if (isOver) return { kind: 'terminal', reason: 'session_revoked' };
   try {
     const refusedForMs = onDemand ? takeTurn(sessionNameOf(provider, previous)) : 0;
     if (refusedForMs > 0) return tooOften(refusedForMs);
@@ -183,10 +187,13 @@ async function runGrant(
     const sessionKey = tokenKey(provider, previous.refreshToken);
     const userKey = userOf(previous) ?? sessionKey;
     const asker = { providerId: provider.id, sessionKey, userKey, isSwitch: wanted !== undefined };
+    // What changes at the provider from here on may not be in its answer.
+    const askedMs = Date.now();
     const answer = await askFairly(asker, () => sendGrant(settings, request, previous));
     if (answer.kind !== 'tokens') return answer;
     const tokens = await settleTokens(settings, answer.tokens, previous);
-    const payload = shape(nextPayload(previous, tokens, Date.now()));
+    const begun = { ...previous, startedAt: previous.startedAt ?? begunAtMs(previous) / 1000 };
+    const payload = shape(nextPayload(begun, tokens, askedMs));
     const successorKey = payload.refreshToken && tokenKey(provider, payload.refreshToken);
     return { kind: 'refreshed', payload, sealed: await seal(payload), sealedUnder, successorKey };
   } catch (error) {
@@ -212,7 +219,7 @@ async function sendGrant(
 }
 
 // What handlers ask for by `session.refresh()`. A visitor may be able to make a handler run again and again.
-const takeTurn = processWide('allowance of refreshes', createAllowance);
+const takeTurn = processWide('allowance of refreshes', () => createAllowance({ times: 10, windowMs: 60_000 }));
 
 /** A name of the session that outlives its tokens. */
 function sessionNameOf({ id }: Provider, payload: Refreshable): string {

@@ -97,7 +97,9 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       RequestSession.setState(session, signedOut('no_session_cookie_provided'));
       // The visitor is signed out here whatever the provider says, and does not wait for it.
       const isLeaving = payload !== undefined && life.hasLogoutPage && isNavigation(exchange.req);
-      await life.signOut(payload ? [payload, ...others] : others, { isLeaving });
+      const ending = life.signOut(payload ? [payload, ...others] : others, { isLeaving });
+      if (options.everywhere) await life.signOutEverywhere(payload ? [payload, ...others] : others);
+      await ending;
       if (!payload) return undefined;
       life.emit('signedOut', { sessionId: idOf(payload) });
       return life.logoutUrl(payload, options);
@@ -110,7 +112,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       // Another request may have refreshed the session meanwhile: its tokens are the ones to keep.
       const base = life.successorOf(state.payload)?.payload ?? state.payload;
       const payload = { ...base, data };
-      const sealed = await life.reseal(payload);
+      const sealed = await life.seal(payload);
       assertOpen(exchange, 'save');
       const tooLarge = seals.put(exchange, payload, sealed);
       if (tooLarge) throw tooLarge;

@@ -25,17 +25,12 @@ export interface SealPlacer {
   readonly withdraw: (exchange: Exchange) => void;
 }
 
-// How often the fleet is asked while a handler takes its time, and for how long. Milliseconds.
-const askAgainMs = 100;
-const askAtMostMs = 30_000;
-
 export function sealPlacer(life: Lifecycle, carrier: Carrier): SealPlacer {
   function put(exchange: Exchange, payload: SessionPayload, sealed: string, replaced?: SessionPayload) {
     const all = replaced ? [payload, replaced] : [payload];
-    const isWanted = () => !life.isSignedOut(...all) && !life.successorOf(payload);
+    const isWanted = () => !life.isOver(...all) && !life.successorOf(payload);
     const written = carrier.write(exchange, sealed, { isWanted, isRotated: replaced !== undefined });
     if (written) {
-      keepAsking(exchange, all);
       life.emit('written', { sessionId: idOf(payload), ...written });
       return undefined;
     }
@@ -46,23 +41,10 @@ export function sealPlacer(life: Lifecycle, carrier: Carrier): SealPlacer {
     return new SessionUseError('ERR_SESSION_COOKIE_TOO_LARGE', message);
   }
 
-  /** What is learnt until the headers are written counts: a sign-out in another process takes the seal back. */
-  function keepAsking(exchange: Exchange, payloads: readonly SessionPayload[]): void {
-    if (!life.isShared || carrier.isOver(exchange)) return;
-    let timesLeft = askAtMostMs / askAgainMs;
-    const asking = setInterval(() => {
-      timesLeft -= 1;
-      // Not every response says that it is over, and one that never says so must not cost Redis commands for ever.
-      if (carrier.isOver(exchange) || timesLeft < 0) clearInterval(asking);
-      else void life.learnEndings(...payloads);
-    }, askAgainMs);
-    asking.unref();
-  }
-
   return {
     put,
     withdrawOver: (exchange, payload) => {
-      carrier.withdraw(exchange, () => !life.isSignedOut(payload) && !life.successorOf(payload));
+      carrier.withdraw(exchange, () => !life.isOver(payload) && !life.successorOf(payload));
     },
     withdraw: (exchange) => {
       carrier.withdraw(exchange, () => true);

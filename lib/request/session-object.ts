@@ -10,7 +10,7 @@ import type { StepUp } from '../rules/demand.js';
 import type { SessionData, SessionPayload, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
-import type { RefreshResult, SessionActions, SignedInSession } from './session.js';
+import type { RefreshResult, SessionActions, SignedInSession, SignOutOfSession } from './session.js';
 import type { SessionState } from './state.js';
 import { processWide } from '../process-wide.js';
 
@@ -27,6 +27,7 @@ export interface SignOutRequest {
   readonly returnTo?: string | undefined;
   readonly idToken?: string | undefined;
   readonly state?: string | undefined;
+  readonly everywhere?: boolean | undefined;
 }
 
 /** One call of `withSession`: whose a session on a request is. */
@@ -241,9 +242,9 @@ class SessionOfThisCopy implements Fields {
     return this.#mount.actions.signIn(this.#exchange, this, tokens);
   }
 
-  async signOut(options: { returnTo?: string | undefined } = {}): Promise<string | undefined> {
-    const { returnTo } = readCall('signOut', options, signOutChecks);
-    return this.#mount.actions.signOut(this.#exchange, this, { returnTo });
+  async signOut(options: SignOutOfSession = {}): Promise<string | undefined> {
+    const { returnTo, everywhere } = readCall('signOut', options, signOutChecks);
+    return this.#mount.actions.signOut(this.#exchange, this, { returnTo, everywhere });
   }
 
   beginSignIn(asked: BeginSignIn = {}): Promise<string> {

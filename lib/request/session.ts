@@ -43,7 +43,8 @@ export interface SessionActions {
    */
   beginSignIn(options?: BeginSignIn): Promise<string>;
   /**
-   * Ends the session here and clears the cookie, also when the access token has expired.
+   * Ends the session here and clears the cookie, also when the access token has expired. With `everywhere`, all other
+   * sessions of the user end too, in the whole fleet.
    *
    * @returns where to send the browser to end its session at the provider, which then sends it to `returnTo`;
    *   undefined when the provider has no such place or cannot be asked
@@ -52,7 +53,15 @@ export interface SessionActions {
    * @example
    * res.redirect((await req.session.signOut({ returnTo: 'https://app.example.com/' })) ?? '/');
    */
-  signOut(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
+  signOut(options?: SignOutOfSession): Promise<string | undefined>;
+}
+
+/** How a session is signed out. */
+export interface SignOutOfSession {
+  /** Where the provider sends the browser afterwards. It must be registered there. Default: none. */
+  readonly returnTo?: string | undefined;
+  /** Whether every session of the user that has begun by now ends, on all their devices. Default: false. */
+  readonly everywhere?: boolean | undefined;
 }
 
 /** A signed-in visitor. Its fields are read-only, except `data`. */

@@ -84,6 +84,12 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   };
 
   function findState(exchange: Exchange): SessionState | Promise<SessionState> {
+    // A process that has just started does not know yet what has ended.
+    const reading = life.untilRead();
+    return reading ? reading.then(() => findStateNow(exchange)) : findStateNow(exchange);
+  }
+
+  function findStateNow(exchange: Exchange): SessionState | Promise<SessionState> {
     // 1. Read the seals. From another origin they count for nothing. If this one was verified recently and nothing is
     // due, stop here.
     const brought = carrier.read(exchange);
@@ -125,15 +131,13 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   ): SessionState | Promise<SessionState> {
     switch (check.verdict) {
       case 'valid': {
+        if (life.mustRefresh(payload)) return refreshFirst(exchange, payload);
         const session = life.verified(payload, check);
         life.noteVisit(sealed, session);
         return whileValid(exchange, session);
       }
       case 'expired':
-        // A token is not spent for a seal that cannot be sent: the session is read-only here.
-        return carrier.isOpen(exchange)
-          ? refreshExpired(exchange, payload, check)
-          : expired(payload, 'response_takes_no_cookie');
+        return refreshFirst(exchange, payload, check);
       case 'invalid':
         // Neither refreshed nor cleared: a wrong `issuer` in the options would spend every session that comes by.
         life.reportRejected(payload, check);
@@ -171,11 +175,23 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
     }
   }
 
-  /** 5b. Expired: every request with this seal waits for the one refresh. */
+  /** 5b. Expired, or its claims are not to be served any more. */
+  function refreshFirst(
+    exchange: Exchange,
+    payload: SessionPayload,
+    check?: Expired,
+  ): SessionState | Promise<SessionState> {
+    // A token is not spent for a seal that cannot be sent: the session is read-only here.
+    return carrier.isOpen(exchange)
+      ? refreshExpired(exchange, payload, check)
+      : expired(payload, 'response_takes_no_cookie');
+  }
+
+  /** Every request with this seal waits for the one refresh. */
   async function refreshExpired(
     exchange: Exchange,
     payload: SessionPayload,
-    check: Expired,
+    check: Expired | undefined,
     hops = 0,
   ): Promise<SessionState> {
     if (!hasRefreshToken(payload)) return expired(payload, 'no_refresh_token');
@@ -192,7 +208,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
         return signedOut(outcome.reason, payload);
       case 'unavailable':
         return (
-          (outcome.isOutage ? staleState(payload, check, outcome) : undefined) ??
+          (outcome.isOutage && check ? staleState(payload, check, outcome) : undefined) ??
           undecided(outcome.reason, payload, outcome)
         );
       case 'elsewhere':
@@ -219,6 +235,8 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   ): Promise<SessionState> {
     const { payload, sealed, source } = refreshed;
     seals.put(exchange, payload, sealed, previous);
+    // What was asked for before the claims had to be fresh is not fresh.
+    if (life.mustRefresh(payload) && hops < maxHops) return refreshExpired(exchange, payload, undefined, hops + 1);
     if ((source === 'remembered' || source === 'fleet') && hops < maxHops) {
       const check = await life.check(payload);
       if (check.verdict === 'expired') return refreshExpired(exchange, payload, check, hops + 1);
@@ -263,7 +281,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   /** Seals again that the session was used, a few times within the idle time. */
   async function noteUse(exchange: Exchange, session: VerifiedSession): Promise<SessionState> {
     const payload = used(exchange, session.payload);
-    seals.put(exchange, payload, await life.reseal(payload));
+    seals.put(exchange, payload, await life.seal(payload));
     return signedIn({ ...session, payload });
   }
 
@@ -294,7 +312,7 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   function staleState(payload: SessionPayload, check: Expired, stale: StaleBecause): SessionState | undefined {
     const { claims, expiresAtMs, fromIdToken } = check;
     if (whenUnavailable !== 'stale' || claims === undefined || expiresAtMs === undefined) return undefined;
-    if (Date.now() > expiresAtMs + staleMs) return undefined;
+    if (Date.now() > expiresAtMs + staleMs || life.mustRefresh(payload)) return undefined;
     const profile = life.profile(payload, { claims, fromIdToken });
     return { signedIn: true, payload, profile, expiresAtMs, refreshed: false, stale };
   }

@@ -1,4 +1,4 @@
-import { userIdOf } from '../ending.js';
+import { userIdOf } from '../fleet/session-names.js';
 import { SessionUnavailableError, SessionUseError } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
 import { isCrossSite, longestLinkedPath } from '../http/navigation.js';

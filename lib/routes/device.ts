@@ -54,7 +54,6 @@ export function deviceRoute({ life, find, carrier, placer, device }: DeviceRoute
       end(res, 503);
       return;
     }
-    if (payload) await life.learnEndings(payload);
     const current = payload && life.whyOver(payload) === undefined ? payload : undefined;
     if (id === undefined) await register({ req, res }, current);
     else refresh({ req, res }, current, id);

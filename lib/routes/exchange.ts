@@ -5,7 +5,7 @@ import { SessionConfigError, SessionUnavailableError, type SignInFailure } from 
 import { clientOf } from '../http/client.js';
 import { safeReturnPath } from '../http/navigation.js';
 import { isRecord } from '../json.js';
-import { userIdOf } from '../ending.js';
+import { userIdOf } from '../fleet/session-names.js';
 import type { Lifecycle } from '../lifecycle.js';
 import type { SealSettings } from '../options/config.js';
 import type { SignInHook } from '../options/session-options.js';

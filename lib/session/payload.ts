@@ -80,6 +80,8 @@ export interface PayloadFields {
   readonly sessionExpiry?: number | undefined;
   /** The claims of the newest ID token that guards read. */
   readonly idClaims?: Readonly<Record<string, unknown>> | undefined;
+  /** When the ID token came with these claims, where a later refresh brought none: milliseconds since the epoch. */
+  readonly idClaimsAt?: number | undefined;
   /** A few bits about the client that signed in, to notice a copied seal. */
   readonly client?: string | undefined;
   /** The public key (JWK) of the device that the session is bound to. */
@@ -280,6 +282,13 @@ export const payloadFields = {
     afterRefresh: 'answer, else kept',
     isShown: false,
   },
+  idClaimsAt: {
+    isOurs: Number.isFinite,
+    otherwise: 'left out',
+    snakeCase: 'id_claims_at',
+    afterRefresh: 'answer',
+    isShown: false,
+  },
   client: { isOurs: isText, otherwise: 'left out', afterRefresh: 'kept', isShown: false },
   deviceKey: {
     isOurs: isRecord,
@@ -323,6 +332,7 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
     amr: tokens.amr,
     sessionExpiry: tokens.sessionExpiry,
     idClaims: tokens.idClaims,
+    idClaimsAt: oldClaimsAt(previous, tokens),
   };
   const kept = Object.entries(answer).filter(
     ([name, value]) => value !== undefined || payloadFields[name as AnswerField].afterRefresh === 'answer',
@@ -334,6 +344,14 @@ export function nextPayload(previous: SessionPayload | undefined, tokens: TokenS
     ...(tokenIssuer !== undefined && { tokenIssuer }),
   };
   return { ...first, ...Object.fromEntries(kept) } as unknown as SessionPayload;
+}
+
+/** Since when the claims of the ID token are known, where these tokens came without one and guards read nothing else. */
+function oldClaimsAt(previous: SessionPayload | undefined, tokens: TokenSet): number | undefined {
+  if (!previous || tokens.idClaims !== undefined || tokens.tokenKind === 'jwt') return undefined;
+  const { idClaims, idClaimsAt, refreshedAt, startedAt = 0 } = previous;
+  if (idClaims === undefined || Object.keys(idClaims).length === 0) return undefined;
+  return idClaimsAt ?? refreshedAt ?? startedAt * 1000;
 }
 
 /** From when on a session is past its lifetime, in milliseconds. A time that was not noted limits nothing. */

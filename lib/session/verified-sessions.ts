@@ -18,6 +18,8 @@ export interface VerifiedSession {
   readonly verifiedUntilMs: number;
   /** Whether the seal that this one replaced was released: the browser has this one. */
   predecessorReleased: boolean;
+  /** The version of the ledger at which it was found to be good; -1 for none. */
+  goodAtVersion: number;
 }
 
 /** What is remembered of seals: verified sessions, and which seals have come. The least recently used go first. */

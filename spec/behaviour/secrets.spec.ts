@@ -192,8 +192,8 @@ describe('no secret is shown', () => {
     expect((await look(app.browser().get('/page', { headers: { accept: 'text/html' } }))).status).toBe(401);
   });
 
-  meeting({ events: ['replayed'], problems: ['cookie_cleared'] })(
-    'in an old cookie that comes again, and in a cookie that the app itself removes',
+  meeting({ events: ['replayed', 'ended'], problems: ['cookie_cleared'] })(
+    'in an old cookie that comes again, one whose session has ended, and one that the app itself removes',
     async () => {
       const app = await serve();
       const { sealed: old } = await issue(expired);
@@ -201,6 +201,9 @@ describe('no secret is shown', () => {
       await app.send(next);
       clock.advance(120);
       await app.send(old);
+      const { sealed: ended, sessionId } = await issue(expired);
+      scanned.server.sessions.revoke(sessionId);
+      await app.send(ended);
       const cleared = await app.send((await issue(expired)).sealed, '/cleared');
       expect(cleared.setCookies).toEqual([expect.stringMatching(/^wos-session=;/)]);
     },
@@ -633,7 +636,7 @@ describe('no secret is shown', () => {
     }
   });
 
-  const allFail: Meets = { events: ['fleetChanged'] };
+  const allFail: Meets = { events: ['fleetChanged'], problems: ['endings_unread'] };
   meeting(allFail)('where a provider, a client of Redis or a callback throws every secret', async () => {
     const { sealed, refreshToken, accessToken } = await issue(expired);
     const { apiKey, password } = scanned;

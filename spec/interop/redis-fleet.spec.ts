@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -9,7 +9,7 @@ import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 
 import { fleetParts } from '../../lib/fleet/fleet.js';
-import { type Ending, hasEnded, type Ledger, type SessionNames } from '../../lib/fleet/ledger.js';
+import type { Ledger, LedgerEntry, SessionNames } from '../../lib/fleet/ledger.js';
 import { sealRecord } from '../../lib/fleet/redis-record.js';
 import type { Coordinator, Outcome, Ticket } from '../../lib/refresh/coordinator.js';
 import { useClock } from '../support/clock.js';
@@ -20,15 +20,17 @@ import { away, dead, leads, mustNotLead, newTicket, refreshed } from '../support
 import { startWorkosServer } from '../support/workos-server.js';
 import { expired, sealedSession, workosOptions } from '../support/workos-session.js';
 
-/** An ending of a session with this one name. */
-const ending = (key: string, changes: Partial<Ending> = {}): Ending => ({
-  keys: [key],
+/** A name as the naming makes it. */
+const name = (of: string) => createHash('sha256').update(of).digest('base64url').slice(0, 22);
+const ended = (of: string, changes: Partial<LedgerEntry> = {}): LedgerEntry => ({
+  kind: 'ended',
+  name: name(of),
   atMs: Date.now(),
   untilMs: Date.now() + 60 * 60_000,
   ...changes,
 });
-const named = (...names: string[]): SessionNames[] => names.map((own) => ({ own, shared: [], startedMs: 0 }));
-const isEnded = (ledger: Ledger, name: string) => hasEnded(ledger, named(name));
+const named = (of: string): SessionNames => ({ own: [name(of)], shared: [], begunMs: 0 });
+const isEnded = (ledger: Ledger, of: string) => ledger.endingOf(named(of)) !== undefined;
 
 /** Coordinator and ledger of a fleet in one, as most tests need both. */
 interface Process extends Coordinator, Ledger {
@@ -182,7 +184,7 @@ describeWithPart('redis', 'redisFleet', () => {
     await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
     expect(await one.refresh(ticket, mustNotLead)).toMatchObject(passing);
     redis.pause();
-    await one.learn(named(randomUUID()));
+    await one.look();
     redis.resume();
     clock.advance(1);
     // First while the lease is still there, then when it is not.
@@ -275,11 +277,13 @@ describeWithPart('redis', 'redisFleet', () => {
   it('keeps to keys with its prefix', async () => {
     const [one] = processes({ prefix: 'an app:' });
     const ticket = newTicket();
-    const name = randomUUID();
     await one.refresh(ticket, leads(refreshed));
-    await one.end(ending(name));
+    await one.record([ended('one')]);
+    await one.firstSight(name('a jti'), Date.now() + 60_000);
     await eventually(async () => (await valueOf(`an app:{${ticket.key}}:done`)) !== undefined);
-    expect(await valueOf(`an app:{${name}}:ended`)).toBeDefined();
+    expect(await redis.command('KEYS', 'an app:*')).toEqual(
+      expect.arrayContaining(['an app:{ledger}:0', `an app:{${name('a jti')}}:seen`]),
+    );
     expect(await valueOf(doneOf(ticket))).toBeUndefined();
     const [other] = processes();
     expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
@@ -448,48 +452,6 @@ describeWithPart('redis', 'redisFleet', () => {
     await leading;
   });
 
-  it('remembers an ending for as long as it says, and believes no value for ever', async () => {
-    const [one, other] = processes();
-    const day = 24 * 60 * 60_000;
-    const [long, forged, odd] = [randomUUID(), randomUUID(), randomUUID()];
-    await one.end(ending(long, { untilMs: Date.now() + 2 * day }));
-    await redis.command('SET', `sealed-session:{${forged}}:ended`, '1 9999999999999999');
-    await redis.command('SET', `sealed-session:{${odd}}:ended`, '1');
-    await other.learn(named(long, forged, odd));
-    expect([long, forged, odd].map((name) => isEnded(other, name))).toEqual([true, true, true]);
-    clock.advance(47 * 60 * 60);
-    expect([long, forged, odd].map((name) => isEnded(other, name))).toEqual([true, true, false]);
-    clock.advance(401 * 24 * 60 * 60);
-    expect([long, forged].map((name) => isEnded(other, name))).toEqual([false, false]);
-  });
-
-  it('learns of a sign-out in another process', async () => {
-    const [one, other] = processes();
-    const [name, unknown] = [randomUUID(), randomUUID()];
-    await one.end(ending(name));
-    expect([isEnded(one, name), isEnded(other, name)]).toEqual([true, false]);
-    await other.learn(named(unknown));
-    expect(isEnded(other, unknown)).toBe(false);
-    await other.learn(named(unknown, name));
-    expect(isEnded(other, name)).toBe(true);
-    const { ttlMs } = (await redis.entries()).find(({ key }) => key === `sealed-session:{${name}}:ended`)!;
-    expect(ttlMs).toBeGreaterThan(0);
-    expect(ttlMs).toBeLessThanOrEqual(60 * 60_000);
-  });
-
-  it('asks Redis once about an unknown key, and never about a known one', async () => {
-    const sent: unknown[] = [];
-    const client = { sendCommand: (args: string[]) => (sent.push(args), clients.nodeRedis.sendCommand(args)) };
-    const one = processOf(redisFleet({ client }));
-    const [known, unknown] = [randomUUID(), randomUUID()];
-    expect(one.isEmpty()).toBe(true);
-    await one.end(ending(known));
-    expect(one.isEmpty()).toBe(false);
-    sent.length = 0;
-    await one.learn(named(known, unknown, unknown));
-    expect(sent).toEqual([['GET', `sealed-session:{${unknown}}:ended`]]);
-  });
-
   it.each<[string, object]>([
     ['client', { client: undefined }],
     ['client', { client: null }],
@@ -503,6 +465,10 @@ describeWithPart('redis', 'redisFleet', () => {
     ['leaseMs', { leaseMs: '5000' }],
     ['timeoutMs', { timeoutMs: -1 }],
     ['timeoutMs', { timeoutMs: 10_001 }],
+    ['pollMs', { pollMs: 99 }],
+    ['pollMs', { pollMs: 60_001 }],
+    ['rememberSeconds', { rememberSeconds: 3_599 }],
+    ['rememberSeconds', { rememberSeconds: 400 * 24 * 60 * 60 + 1 }],
     ['maxSessions', { maxSessions: 'many' }],
     ['ttl', { ttl: 1 }],
   ])('refuses a wrong %s: %p', (path, options) => {
@@ -516,7 +482,14 @@ describeWithPart('redis', 'redisFleet', () => {
     const reads: string[] = [];
     const sent: string[][] = [];
     const fine = { client: { sendCommand: (args: string[]) => (sent.push(args), Promise.resolve('OK')) } };
-    const good: Record<string, unknown> = { ...fine, prefix: 'an app:', leaseMs: 7_000, timeoutMs: 300 };
+    const good: Record<string, unknown> = {
+      ...fine,
+      prefix: 'an app:',
+      leaseMs: 7_000,
+      timeoutMs: 300,
+      pollMs: 500,
+      rememberSeconds: 7_200,
+    };
     // Each getter answers with something else from the second reading on.
     const options = {} as RedisFleetOptions;
     for (const [name, value] of Object.entries(good)) {
@@ -529,7 +502,7 @@ describeWithPart('redis', 'redisFleet', () => {
     const one = processOf(redisFleet(options));
     const ticket = newTicket();
     await one.refresh(ticket, leads(away));
-    expect(reads.sort()).toEqual(['client', 'leaseMs', 'prefix', 'timeoutMs']);
+    expect(reads.sort()).toEqual(['client', 'leaseMs', 'pollMs', 'prefix', 'rememberSeconds', 'timeoutMs']);
     expect(sent[0]).toEqual(['SET', `an app:{${ticket.key}}:lease`, expect.any(String), 'PX', '7000', 'NX']);
   });
 
@@ -564,10 +537,10 @@ describeWithPart('redis', 'redisFleet', () => {
   it.each<[string, RedisClient]>([
     ['ioredis', { call: () => Promise.resolve('OK') }],
     ['node-redis', { sendCommand: () => Promise.resolve('OK') }],
-  ])('needs only one method of %s, and remembers 100,000 endings', async (_, client) => {
+  ])('needs only one method of %s', async (_, client) => {
     const one = processOf(redisFleet({ client }));
-    for (let index = 0; index <= 100_000; index += 1) void one.end(ending(String(index)));
-    expect(['0', '1', '100000'].map((key) => isEnded(one, key))).toEqual([false, true, true]);
+    await one.record([ended('one')]);
+    expect([isEnded(one, 'one'), await one.firstSight(name('a jti'), Date.now() + 60_000)]).toEqual([true, true]);
   });
 
   it('does not take a blocked event loop for an outage', async () => {
@@ -580,7 +553,7 @@ describeWithPart('redis', 'redisFleet', () => {
     };
     const third = processOf(redisFleet({ client: sendsLater }), (reachable) => changes.push(reachable));
     for (const each of [...processes(), third]) {
-      const learning = each.learn(named(randomUUID()));
+      const learning = each.look();
       const until = performance.now() + 300;
       while (performance.now() < until);
       await learning;
@@ -599,18 +572,18 @@ describeWithPart('redis', 'redisFleet', () => {
       const client = { sendCommand: (args: string[]) => (sent.push(args[0]!), clients.nodeRedis.sendCommand(args)) };
       // Not `changes`: fleets of earlier tests may still report to it.
       const told: boolean[] = [];
-      const one = processOf(redisFleet({ client }), (reachable) => told.push(reachable));
+      const one = processOf(redisFleet({ client, pollMs: 60_000 }), (reachable) => told.push(reachable));
       redis.pause();
 
       // The middleware's order: endings, the refresh, endings again.
       const visit = async () => {
-        await one.learn(named(randomUUID()));
+        await one.look();
         const coordinated = await one.refresh(newTicket(), leads(refreshed));
-        await one.learn(named(randomUUID()));
+        await one.look();
         return coordinated;
       };
       expect(await visit()).toMatchObject({ outcome: refreshed, source: 'leader' });
-      expect([sent, told]).toEqual([['GET'], [false]]);
+      expect([sent, told]).toEqual([['EVAL'], [false]]);
       await Promise.all(Array.from({ length: 20 }, visit));
       expect(sent).toHaveLength(1);
       clock.advance(1);
@@ -676,31 +649,6 @@ describeWithPart('redis', 'redisFleet', () => {
       expect(await one.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'unavailable' } });
       clock.advance(2);
       expect(await one.refresh(ticket, leads(refreshed))).toMatchObject({ outcome: refreshed, source: 'leader' });
-    });
-
-    it('signs the visitor out of this process, and no other visitor', async () => {
-      const [one] = processes();
-      redis.pause();
-      const [name, other] = [randomUUID(), randomUUID()];
-      await one.end(ending(name));
-      clock.advance(1);
-      await one.learn(named(other));
-      expect([isEnded(one, name), isEnded(one, other)]).toEqual([true, false]);
-    });
-
-    it('tells the fleet of a sign-out once Redis is back, whatever else happened meanwhile', async () => {
-      const [one, other] = processes();
-      const [name, later] = [randomUUID(), randomUUID()];
-      redis.pause();
-      await one.end(ending(name));
-      await one.end(ending(later, { isReplaced: true }));
-      redis.resume();
-      clock.advance(2);
-      await eventually(async () => (await valueOf(`sealed-session:{${later}}:ended`)) !== undefined);
-      await eventually(async () => (await valueOf(`sealed-session:{${name}}:ended`)) !== undefined);
-      await other.learn(named(name, later));
-      expect([name, later].map((each) => isEnded(other, each))).toEqual([true, true]);
-      expect([name, later].map((each) => other.endingOf(named(each)[0]!)?.isReplaced)).toEqual([false, true]);
     });
 
     it('serves what it has refreshed before, also after graceSeconds, rather than present the token again', async () => {

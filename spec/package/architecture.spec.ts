@@ -14,7 +14,7 @@ const levels: readonly (readonly string[])[] = [
   ['routes/', 'testing/'],
   ['request/', 'loaded-session.ts', 'bind-device.ts'],
   ['replaceable.ts'],
-  ['lifecycle.ts', 'ending.ts', 'replay.ts', 'reports.ts'],
+  ['lifecycle.ts', 'ending.ts', 'replay.ts', 'reports.ts', 'over.ts', 'revocation.ts', 'revoke.ts'],
   ['rules/'],
   ['options/'],
   // What handlers see of a session: types alone.
@@ -44,6 +44,7 @@ const levels: readonly (readonly string[])[] = [
     'fingerprint.ts',
     'session/reasons.ts',
     'session/sign-in-check.ts',
+    'session/ended.ts',
     'session/notice-check.ts',
     'json.ts',
     'monotonic.ts',

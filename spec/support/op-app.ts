@@ -8,6 +8,7 @@ import {
   rubySealer,
   type SessionEvents,
   type SessionOptions,
+  type Sessions,
   withSession,
 } from 'express-sealed-session';
 
@@ -36,6 +37,7 @@ export interface OpApp {
   readonly op: OpServer;
   readonly app: Listening;
   readonly browser: Browser;
+  readonly sessions: Sessions;
   readonly told: Told;
   /** Goes from `/login` to where the visitor ends. */
   readonly signIn: (browser?: Browser) => Promise<Page>;
@@ -66,8 +68,8 @@ export async function serveOp(
       },
     ]),
   );
+  const sessions = withSession({ provider, password, baseUrl: origin, events, ...session });
   const app = await frameworks[0]!.listen((each) => {
-    const sessions = withSession({ provider, password, baseUrl: origin, events, ...session });
     each.use(sessions);
     each.use(sessions.routes());
     each.get('/', (req, res) => res.end(JSON.stringify(getSession(req))));
@@ -94,6 +96,7 @@ export async function serveOp(
     op,
     app,
     browser,
+    sessions,
     told,
     visit,
     payload,

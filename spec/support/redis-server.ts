@@ -46,7 +46,9 @@ export async function startRedis(options?: { cluster?: boolean }): Promise<Redis
     withConnection(async (redis) => {
       const found: RedisEntry[] = [];
       for (const key of await redis.keys('*')) {
-        const [value, ttlMs] = await Promise.all([redis.get(key), redis.pttl(key)]);
+        const isStream = (await redis.type(key)) === 'stream';
+        const read = async () => (isStream ? JSON.stringify(await redis.xrange(key, '-', '+')) : redis.get(key));
+        const [value, ttlMs] = await Promise.all([read(), redis.pttl(key)]);
         // It may have expired since it was listed.
         if (value !== null) found.push({ key, value, ttlMs });
       }

@@ -4,7 +4,6 @@ import { describe, expect, it } from '@jest/globals';
 import { redisFleet } from 'express-sealed-session/redis';
 
 import { createFleet, fleetParts } from '../../../lib/fleet/fleet.js';
-import { hasEnded } from '../../../lib/fleet/ledger.js';
 import { createProcessFleet, processFleet } from '../../../lib/fleet/process-fleet.js';
 import { dead, leads, mustNotLead, newTicket } from '../../support/tickets.js';
 
@@ -36,8 +35,9 @@ describe('a process fleet', () => {
     await one.coordinator.refresh(ticket, leads(dead));
     expect(await one.coordinator.refresh(ticket, mustNotLead)).toMatchObject({ source: 'remembered' });
     expect(await other.coordinator.refresh(ticket, leads(dead))).toMatchObject({ source: 'leader' });
-    await one.ledger.end({ keys: ['a session'], atMs: Date.now(), untilMs: Date.now() + 60_000 });
-    const names = { own: 'a session', shared: [], startedMs: 0 };
-    expect([one.ledger, other.ledger].map((each) => hasEnded(each, [names]))).toEqual([true, false]);
+    const name = 'a-session-that-has-end';
+    await one.ledger.record([{ kind: 'ended', name, atMs: Date.now(), untilMs: Date.now() + 60_000 }]);
+    const names = { own: [name], shared: [], begunMs: 0 };
+    expect([one.ledger, other.ledger].map((each) => each.endingOf(names) !== undefined)).toEqual([true, false]);
   });
 });
