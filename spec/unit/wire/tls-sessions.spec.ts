@@ -1,4 +1,3 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { createServer, request } from 'node:https';
@@ -7,21 +6,13 @@ import type { AddressInfo } from 'node:net';
 import { expect, it } from '@jest/globals';
 
 import { agentsFor } from '../../../lib/wire/agents.js';
-
-const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
-
-/** A key and a certificate for localhost, as PEM in one text. */
-function selfSigned(): string {
-  const args =
-    'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout - -out - -days 2 -subj /CN=localhost';
-  return execFileSync('openssl', args.split(' '), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-}
+import { hasOpenssl, selfSigned } from '../../support/certificate.js';
 
 // A refresh token of a strict provider gets a connection of its own: without this, each would pay for a whole handshake.
 (hasOpenssl ? it : it.skip)(
   'a connection for a single-use token takes up the TLS session of the one before',
   async () => {
-    const pem = selfSigned();
+    const pem = selfSigned('localhost');
     const resumed: boolean[] = [];
     const server = createServer({ key: pem, cert: pem }, (_req, res) => res.end());
     server.on('secureConnection', (socket) => resumed.push(socket.isSessionReused()));
