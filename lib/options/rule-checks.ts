@@ -60,6 +60,7 @@ const ruleChecks: Checks<Rule> = {
   maxAuthAgeSeconds: optional(amount('seconds', 30, 31_536_000)),
   impersonated: optional(only(false)),
   stale: optional(only(false)),
+  deviceBound: optional(only(true)),
   check: optional(callable),
 };
 

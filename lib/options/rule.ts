@@ -53,6 +53,8 @@ export interface Rule<U extends User = SessionUser> {
   readonly impersonated?: false;
   /** Not on claims that have expired (`whenUnavailable`). It is answered 503, because it cannot be known now. */
   readonly stale?: false;
+  /** Bound to its visitor's device, and proved by this request. See the option `deviceBound`. */
+  readonly deviceBound?: true;
   /**
    * The app's own question, asked last: `true` passes, `false` is 403. What it throws goes to `next`; any other result is
    * an error that says so.

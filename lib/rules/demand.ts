@@ -49,6 +49,7 @@ interface Row<Name extends keyof Rule> {
  */
 const rows: { readonly [Name in keyof Required<Rule>]: Row<Name> } = {
   stale: { ask: () => (asked) => !asked.session.stale, help: 'wait' },
+  deviceBound: { ask: () => (asked) => asked.session.deviceBound },
   impersonated: { ask: () => (asked) => !isImpersonated(asked.session) },
   organizationId: { ask: beingIn },
   permissions: { ask: (wanted) => (asked) => holds(asked.session.permissions, wanted) },

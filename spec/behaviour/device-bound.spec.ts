@@ -161,6 +161,20 @@ describe('binding a session', () => {
   });
 });
 
+describe('a rule that demands a device', () => {
+  it('is met by a session that is bound, and by no other', async () => {
+    const { app, browser, before } = await bind({ deviceBound: { reportOnly: true } });
+    expect([await who(before, '/bound'), await who(browser, '/bound')]).toEqual([403, 200]);
+    expect(await who(createBrowser(app.url), '/bound')).toBe(401);
+    // With reportOnly the session goes on, but it proves nothing.
+    browser.jar.clear(proofName);
+    expect([await who(browser), await who(browser, '/bound')]).toEqual([200, 403]);
+    const plain = await serve({ deviceBound: false });
+    const cookie = browser.jar.header(app.url)!;
+    expect(await who(createBrowser(plain.url), '/bound', { headers: { cookie } })).toBe(403);
+  });
+});
+
 describe('a registration is refused', () => {
   const es256 = () => generateKeyPair('ES256', { extractable: true });
   const rsa = (modulusLength: number, publicExponent = 65_537) => {

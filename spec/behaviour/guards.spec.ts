@@ -618,6 +618,10 @@ describe('a rule that cannot be one', () => {
     ...['impersonated', 'stale'].flatMap((name) =>
       [true, null, undefined, 'no', 0].map((value): [string[], unknown] => [[`rule.${name}`], { [name]: value }]),
     ),
+    ...[false, null, undefined, 'yes', 1].map((each): [string[], unknown] => [
+      ['rule.deviceBound'],
+      { deviceBound: each },
+    ]),
     ...[true, null, undefined, 'isAdmin', {}].map((check): [string[], unknown] => [['rule.check'], { check }]),
     // Several of which one must hold.
     ...[[], undefined, null, 'admin', {}, { roles: 'admin' }].map((any): [string[], unknown] => [

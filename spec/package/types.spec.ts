@@ -233,7 +233,7 @@ const cases = sources('ts', {
     import { requireSession, type Rule } from 'express-sealed-session';
     requireSession({ claims: { email_verified: true, groups: { all: ['staff', 'owners'] }, level: { any: [1, 2] } } });
     requireSession({ any: [{ roles: 'admin' }, { permissions: 'billing:read' }] });
-    requireSession({ impersonated: false, stale: false });
+    requireSession({ impersonated: false, stale: false, deviceBound: true });
     requireSession({ check: (session, req) => session.user.id === req.headers['x-user'] });
     requireSession({ check: async (session) => Promise.resolve(session.roles.includes('admin')) });
     // With the request of the app's framework, or without a type.

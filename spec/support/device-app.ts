@@ -43,7 +43,7 @@ export function useDeviceApps() {
     return workosOptions(server, { baseUrl: 'https://app.example.com', deviceBound: true, events, ...change });
   }
 
-  /** An app where `/` shows the session, `/account` needs one, and `/fresh` asks for new tokens. */
+  /** An app where `/` shows the session, `/account` needs one, `/bound` one that is bound, and `/fresh` asks for new tokens. */
   async function serve(change: Partial<SessionOptions> = {}, framework: Framework = frameworks[0]!) {
     const sessions = withSession(optionsOf(change));
     const app = await framework.listen((each) => {
@@ -52,6 +52,8 @@ export function useDeviceApps() {
       each.get('/', (req, res) => res.end(JSON.stringify(sessions.get(req))));
       each.get('/account', sessions.require());
       each.get('/account', (req, res) => res.end(JSON.stringify(sessions.get(req))));
+      each.get('/bound', sessions.require({ deviceBound: true }));
+      each.get('/bound', (_req, res) => res.end());
       each.get('/fresh', async (req, res) => res.end(JSON.stringify(await sessions.get(req).refresh())));
     });
     open.push(app);

@@ -12,6 +12,7 @@ const parts: {
   readonly [Name in Part]-?: { rule: NonNullable<Rule[Name]>; meets: Partial<Fields>; fails: Partial<Fields>[] };
 } = {
   stale: { rule: false, meets: { stale: false }, fails: [{ stale: true }] },
+  deviceBound: { rule: true, meets: { deviceBound: true }, fails: [{ deviceBound: false }] },
   impersonated: {
     rule: false,
     meets: {},
@@ -46,6 +47,7 @@ const names = Object.keys(parts) as Part[];
 type Fields = Pick<
   SignedInSession,
   | 'stale'
+  | 'deviceBound'
   | 'organizationId'
   | 'permissions'
   | 'roles'
@@ -61,6 +63,7 @@ type Fields = Pick<
 
 const nothing: Fields = {
   stale: false,
+  deviceBound: false,
   organizationId: undefined,
   permissions: [],
   roles: [],
@@ -174,6 +177,7 @@ const partsOfRules: Readonly<Record<Exclude<Part, 'check'>, fc.Arbitrary<unknown
   acr: fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 2 })),
   amr: wanted,
   maxAuthAgeSeconds: fc.constantFrom(30, 300),
+  deviceBound: fc.constant(true),
 };
 
 // Few parts: with many, hardly any session would meet the rule, and little would be compared.
@@ -194,6 +198,7 @@ const sessions = fc.record<Partial<Fields>>({
   acr: fc.option(value, { nil: undefined }),
   amr: held,
   authenticatedAt: fc.constantFrom(undefined, ago(0), ago(100), ago(1_000), ago(-1e6)),
+  deviceBound: fc.boolean(),
   impersonator: fc.option(fc.constant({ email: 'other@example.com', reason: null }), { nil: undefined }),
   claims: fc.dictionary(
     fc.oneof(claimName, fc.constant('act')),
@@ -230,6 +235,7 @@ function isMetByReference(rules: Rules, fields: Partial<Fields>): boolean {
     rules.acr === undefined || new Set([rules.acr].flat()).has(of.acr ?? ''),
     rules.maxAuthAgeSeconds === undefined || wasWithin(of.authenticatedAt, rules.maxAuthAgeSeconds),
     rules.stale === undefined || !of.stale,
+    rules.deviceBound === undefined || of.deviceBound,
   ].every(Boolean);
 }
 
