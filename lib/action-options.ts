@@ -1,7 +1,7 @@
 import { bool, type Check, type Checks, kind, optional, readOptions } from './checks.js';
 
 /** Any string: an empty one is as good as none. */
-const anyText: Check = (value) =>
+export const anyText: Check = (value) =>
   typeof value === 'string' ? undefined : `must be a string; ${kind(value)} was given.`;
 
 /** What `session.refresh()` takes. */

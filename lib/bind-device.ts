@@ -16,12 +16,14 @@ export interface BoundSession {
  * that was taken before is worth nothing once its access token has expired. While the provider is away, the session
  * is bound all the same, and the next refresh does the rest.
  *
+ * @param isValid whether its access token is
  * @returns undefined when the session is over, or another registration was faster
  */
 export async function bindDevice(
   life: Lifecycle,
   payload: SessionPayload,
   { jwk, thumbprint }: DeviceKey,
+  isValid: boolean,
 ): Promise<BoundSession | undefined> {
   const bound: SessionPayload = { ...payload, deviceKey: jwk };
   const { refreshToken } = bound;
@@ -31,7 +33,7 @@ export async function bindDevice(
     if (outcome.kind === 'refreshed') {
       // Who has a copy from before would bind it to a key of their own, and be given the new tokens.
       if (outcome.payload.deviceKey && thumbprintOf(outcome.payload.deviceKey) !== thumbprint) return undefined;
-      life.reportRefreshed(outcome);
+      life.reportRefreshed(outcome, isValid);
       return { payload: outcome.payload, sealed: outcome.sealed, isRefreshed: true };
     }
   }

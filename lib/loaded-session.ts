@@ -1,5 +1,5 @@
-import { readCall, refreshChecks, logoutUrlChecks } from './action-options.js';
-import type { Checks } from './checks.js';
+import { anyText, logoutUrlChecks, readCall, refreshChecks } from './action-options.js';
+import { type Checks, optional } from './checks.js';
 import { SessionConfigError } from './errors.js';
 import { isRecord } from './json.js';
 import { type Lifecycle, reasonOf } from './lifecycle.js';
@@ -57,7 +57,7 @@ export interface LoadOptions {
 
 /** The sessions of an app, without HTTP. */
 export interface SessionManager<U extends User = SessionUser> {
-  /** Never throws: what is wrong with the seal, `authenticate()` and `refresh()` say. */
+  /** What is wrong with the seal, `authenticate()` and `refresh()` say: `load()` throws for options that nobody reads only. */
   load(sealed: string | undefined, options?: LoadOptions): LoadedSession<U>;
   /**
    * Seals the tokens of an authentication response: the answer of WorkOS's SDK as it is, or the fields of a `TokenSet`.
@@ -91,7 +91,10 @@ export interface SessionManager<U extends User = SessionUser> {
 /** The operations of a session manager, on one life. */
 export function managerOf(life: Lifecycle, device: DeviceSettings | undefined): SessionManager {
   return {
-    load: (sealed, { proof } = {}) => loadSession(life, sealed, (payload) => isProven(device, payload, proof)),
+    load: (sealed, options = {}) => {
+      const { proof } = readCall('load', options, loadChecks);
+      return loadSession(life, sealed, (payload) => isProven(device, payload, proof));
+    },
     seal: async (tokens, data) => {
       refuseUnknownFields(tokens);
       if (data !== undefined && !isRecord(data)) throw new TypeError('seal: "data" must be an object.');
@@ -108,6 +111,8 @@ export function managerOf(life: Lifecycle, device: DeviceSettings | undefined): 
     },
   };
 }
+
+const loadChecks: Checks<LoadOptions> = { proof: optional(anyText) };
 
 // A password that cannot be one is a `SessionConfigError`, as in the options.
 const managerRefreshChecks: Checks<{ organizationId?: string; password?: Password }> = {

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+
 import { amount, bool, type Checks, list, optional } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import type { CookieSettings } from '../http/cookies.js';
@@ -20,6 +22,8 @@ export interface DeviceSettings {
   readonly site: Site | undefined;
   /** Where the browser registers and refreshes, as it sees it. */
   readonly path: string;
+  /** Whether a request is the browser's own, to that path: it asks for the proof that it lacks. */
+  readonly isItsOwn: (req: IncomingMessage) => boolean;
   /** Paths that need no proof, as browsers see them. */
   readonly excluded: readonly string[];
 }
@@ -53,6 +57,7 @@ export function resolveDevice(
     cookie: proofCookieSettings(cookie),
     site,
     path: base + paths.device,
+    isItsOwn: (req) => site?.pathBelow(req) === paths.device,
     excluded: [...own.map((path) => base + path), ...exclude],
   };
 }

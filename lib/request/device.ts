@@ -61,7 +61,7 @@ export function deviceGate(settings: DeviceSettings, { mount, carrier, emit }: D
   function refuse({ req }: Exchange, payload: SessionPayload, isNew = false): SignedOut | undefined {
     if (payload.deviceKey === undefined || isProven(req, payload)) return undefined;
     const skipped = skippedProof(req);
-    if (!told.has(req)) {
+    if (!told.has(req) && !settings.isItsOwn(req)) {
       told.add(req);
       emit('deviceProofMissed', { sessionId: idOf(payload), skipped, enforced: !reportOnly });
     }

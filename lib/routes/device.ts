@@ -55,11 +55,11 @@ export function deviceRoute({ life, find, carrier, placer, device }: DeviceRoute
       return;
     }
     const current = payload && life.whyOver(payload) === undefined ? payload : undefined;
-    if (id === undefined) await register({ req, res }, current);
+    if (id === undefined) await register({ req, res }, current, state.signedIn);
     else refresh({ req, res }, current, id);
   };
 
-  async function register(exchange: Exchange, payload: SessionPayload | undefined): Promise<void> {
+  async function register(exchange: Exchange, payload: SessionPayload | undefined, isValid: boolean): Promise<void> {
     const { req, res } = exchange;
     if (!payload) {
       end(res, 401);
@@ -72,7 +72,7 @@ export function deviceRoute({ life, find, carrier, placer, device }: DeviceRoute
       end(res, 400);
       return;
     }
-    const bound = await bindDevice(life, payload, answered.deviceKey);
+    const bound = await bindDevice(life, payload, answered.deviceKey, isValid);
     if (!bound) {
       end(res, 401);
       return;

@@ -97,6 +97,8 @@ describe('the refresh endpoint', () => {
     expect([page.status, page.json.session_identifier]).toEqual([200, id]);
     expect(page.setCookies).toEqual([expect.stringMatching(/^__Host-wos-session-proof=.*Max-Age=(600|599);/)]);
     expect(await who(browser)).toBe(200);
+    // The browser has asked for the proof that it lacks: nothing to tell.
+    expect(apps.told.deviceProofMissed).toBeUndefined();
   });
 
   it('gives an answer that leaked, and is sent again, no more time', async () => {
