@@ -116,6 +116,11 @@ export function isForeignDocument({ method, headers }: IncomingMessage): boolean
   return method === 'GET' && headers['sec-fetch-dest'] === 'document' && headers['sec-fetch-site'] === 'cross-site';
 }
 
+/** Whether a browser is of the family that binds sessions: only these send client hints. */
+export function mayBind({ headers }: IncomingMessage): boolean {
+  return headers['sec-ch-ua'] !== undefined;
+}
+
 /**
  * Has the browser open this page itself, so that its request comes from this origin: a redirect would still come from the
  * other site. It needs no script, and no policy for contents concerns it.

@@ -1,8 +1,7 @@
 import { userIdOf } from '../fleet/session-names.js';
 import { SessionSignInError, SessionUnavailableError } from '../errors.js';
 import type { Exchange } from '../http/carrier.js';
-import { clientOf } from '../http/client.js';
-import { isForeignDocument, openFromHere } from '../http/device-headers.js';
+import { isForeignDocument, mayBind, openFromHere } from '../http/device-headers.js';
 import { opensPage } from '../http/navigation.js';
 import { pkceChallenge } from '../provider/provider.js';
 import type { RouteActions } from '../request/actions.js';
@@ -101,7 +100,7 @@ export function callbackRoute(parts: CallbackParts): Route {
    * that registers its device for such a page sends no cookies with it.
    */
   function arrive({ req, res }: Exchange, returnTo: string): void {
-    const isBinding = parts.isOffered && isForeignDocument(req) && clientOf(req).startsWith('blink');
+    const isBinding = parts.isOffered && isForeignDocument(req) && mayBind(req);
     if (isBinding) openFromHere(res, returnTo, 200);
     else redirect(res, returnTo);
   }

@@ -85,6 +85,23 @@ describe('a request of a bound session without a proof', () => {
   });
 });
 
+describe('the page after a sign-in', () => {
+  it.each([
+    ['Chromium, which opens it from here, and may then bind the session', { 'sec-ch-ua': '"Chromium";v="156"' }, 200],
+    ['any other browser, by a redirect', {}, 303],
+  ])('is for %s', async (_, headers, status) => {
+    const app = await serve();
+    const person = createNavigator({ 'https://app.example.com': app.url });
+    const { location: authorize } = await person.open('https://app.example.com/login?returnTo=/account');
+    const { location: back } = await person.open(authorize!);
+    const page = await person.open(back!, { headers: { 'sec-fetch-site': 'cross-site', ...headers } });
+    expect([page.status, page.headers.refresh]).toEqual([status, status === 200 ? '0;url=/account' : undefined]);
+    expect(page.headers['referrer-policy']).toBe('no-referrer');
+    const next = await person.open('https://app.example.com/account', { headers: { 'sec-fetch-site': 'same-origin' } });
+    expect(next.headers['secure-session-registration']).toBeDefined();
+  });
+});
+
 describe('the refresh endpoint', () => {
   it('sends a challenge, and a new proof for its answer', async () => {
     const { browser, device, id } = await withoutProof();
@@ -179,9 +196,10 @@ describe('the refresh endpoint', () => {
 
   it('keeps no session from ending for want of activity', async () => {
     const { browser, device, id } = await bind({ lifetime: { idleSeconds: 1_000 } });
-    clock.advance(601);
+    // Its proof is still good, so nothing else keeps it from counting.
+    clock.advance(500);
     expect((await device.refresh(id)).setCookies.map((each) => each.split('=')[0])).toEqual([proofName]);
-    clock.advance(400);
+    clock.advance(501);
     expect(await shown(browser)).toMatchObject({ reason: 'session_expired' });
   });
 });

@@ -19,7 +19,7 @@ export interface Forgery {
   /** Signs in place of the device's own key. */
   readonly key?: Parameters<SignJWT['sign']>[0];
   /** The whole text in place of a JWT. */
-  readonly text?: string;
+  readonly text?: string | ((challenge: string) => string);
 }
 
 /** As much of a browser's device-bound sessions as goes over the wire, with a key of its own for each registration. */
@@ -32,7 +32,7 @@ export async function createDevice(
   const jwk: JWK = await exportJWK(publicKey);
 
   const jwtOf = async (challenge: string, header: object, { header: change, claims, key, text }: Forgery = {}) => {
-    if (text !== undefined) return text;
+    if (text !== undefined) return typeof text === 'string' ? text : text(challenge);
     const protectedHeader = { alg: algorithm, typ: 'dbsc+jwt', ...header, ...change };
     const jwt = await new SignJWT({ jti: challenge, ...claims })
       .setProtectedHeader(protectedHeader)

@@ -32,7 +32,7 @@ const parts: {
   acr: { rule: ['mfa', 'hwk'], meets: { acr: 'hwk' }, fails: [{ acr: 'pwd' }, { acr: undefined }] },
   maxAuthAgeSeconds: {
     rule: 300,
-    meets: { authenticatedAt: ago(304) },
+    meets: { authenticatedAt: ago(240) },
     // The last one is milliseconds in place of seconds.
     fails: [
       { authenticatedAt: ago(310) },
