@@ -5,7 +5,7 @@
 // Each step is repeated for some milliseconds, one call after the other; the steps take turns. "µs" is how long one
 // call takes, "CPU µs" is the processor time of the whole process in it: what goes through WebCrypto waits for another
 // thread, so the two differ.
-import { createPublicKey, randomInt, verify as verifySignature } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomInt, sign, verify as verifySignature } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 
@@ -17,6 +17,7 @@ import { createNaming } from '../dist/fleet/session-names.js';
 import { sealCandidates, setSeal } from '../dist/http/cookies.js';
 import { createLifecycle } from '../dist/lifecycle.js';
 import { resolveOptions } from '../dist/options/config.js';
+import { deviceKeyOf, readDeviceJwt } from '../dist/token/device-jwt.js';
 import { onItsOwn } from './affinity.js';
 import { median } from './figures.js';
 import { startProcess } from './processes.js';
@@ -67,10 +68,34 @@ const sizes = [
   { name: '500 permissions', ...(await sizesOf(await mint(2, { claims: { permissions } }))) },
 ];
 
+// A session that is bound to a device, and the proof that each of its requests brings.
+const device = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const deviceKey = deviceKeyOf(device.publicKey.export({ format: 'jwk' }));
+const bound = { ...session, sessionId: 'session-01', deviceKey: deviceKey.jwk };
+const boundOptions = { ...options, baseUrl: 'https://app.example.com', deviceBound: true };
+const { proofs, cookie: proofCookie } = resolveOptions(boundOptions, 'withSession').device;
+const proof = proofs.make(bound, Math.trunc(Date.now() / 1000) + 3_600);
+const proofPair = `${proofCookie.name}=${proof}`;
+const boundSeal = await sealer.seal(bound, passwords, binding);
+const boundHeader = `theme=dark; ${cookie.name}=${boundSeal}; ${proofPair}; locale=en`;
+const boundRemembering = withSession(boundOptions);
+const deviceJwt = jwtOfDevice(proofs.challenge('refresh', bound));
+sizes.push({ name: 'the same, bound', ...(await sizesOf(bound)) });
+
+function jwtOfDevice(jti) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const text = `${part({ alg: 'ES256', typ: 'dbsc+jwt' })}.${part({ jti })}`;
+  const key = { key: device.privateKey, dsaEncoding: 'ieee-p1363' };
+  return `${text}.${sign('sha256', Buffer.from(text), key).toString('base64url')}`;
+}
+
 const remembering = withSession(options);
 const forgetful = withSession({ ...options, cache: false });
 // Remembered from the second visit on.
-for (let count = 0; count < 2; count += 1) await visit(remembering);
+for (let count = 0; count < 2; count += 1) {
+  await visit(remembering);
+  await visit(boundRemembering, boundHeader);
+}
 
 /** The whole middleware, on what it needs of a request. */
 function visit(middleware, sent = header) {
@@ -84,10 +109,10 @@ function visit(middleware, sent = header) {
 }
 
 /** The same without a promise around it: a known visitor is through when the call returns. */
-function visitKnown() {
-  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: header } };
+function visitKnown(middleware = remembering, sent = header) {
+  const req = { method: 'GET', url: '/', headers: { host: 'app.example.com', cookie: sent } };
   let through = false;
-  remembering(req, {}, () => {
+  middleware(req, {}, () => {
     through = req.session.authenticated;
   });
   if (!through) throw new Error('A known visitor had to wait.');
@@ -96,7 +121,11 @@ function visitKnown() {
 // Of each group, the first step is ours.
 const steps = [
   { group: 'cookie', name: 'read the Cookie header', run: () => sealCandidates(header, cookie.name) },
-  { group: 'known', name: 'a known visitor, the whole middleware', run: visitKnown },
+  { group: 'known', name: 'a known visitor, the whole middleware', run: () => visitKnown() },
+  { group: 'known', name: '  the same, bound to a device', run: () => visitKnown(boundRemembering, boundHeader) },
+  { group: 'proof', name: 'compare the proof that was good last', run: () => proofs.areGood(bound, [proof]) },
+  { group: 'proof', name: '  verify a proof anew', run: () => proofs.areGood({ ...bound }, [proof]) },
+  { group: 'device', name: 'verify the answer of a device (ES256)', run: () => readDeviceJwt(deviceJwt, deviceKey) },
   { group: 'unseal', name: 'unseal', run: () => sealer.open(seal, passwords, Date.now(), binding) },
   { group: 'compact', name: 'unseal, compact', run: () => compact.open(compactSeal, passwords, Date.now(), binding) },
   {
@@ -179,6 +208,7 @@ if (flags.json) {
 } else {
   printMachine();
   printSizes();
+  console.log(`\nThe cookie of a proof adds ${proofPair.length + 2} bytes to each request of a bound session.\n`);
   console.log(`Medians of ${rounds} rounds of ${sliceMs} ms each. "ours/it" is of the processor time.\n`);
   printTable(rows, {
     step: ({ name }) => name,
