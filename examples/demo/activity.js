@@ -61,6 +61,9 @@ export function createActivity() {
     send(session, { token: session.token, cookie });
   }
 
+  /** What the pages of one session show. */
+  const show = (sessionId, message) => send(sessionOf(sessionId), message);
+
   /** What concerns every session: a line of the log, and what the page shows of it. */
   function tell(text, message) {
     for (const [sessionId, session] of sessions) {
@@ -107,6 +110,7 @@ export function createActivity() {
     follow,
     forget,
     counts: (sessionId) => sessionOf(sessionId).counts,
+    show,
     tell,
     compare,
     compared: (grantId) => comparisons.get(grantId) ?? 0,

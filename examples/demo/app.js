@@ -8,12 +8,14 @@ import { createActivity } from './activity.js';
 import { clock } from './clock.js';
 import { errorPage } from './pages.js';
 import { createProvider, lifetimeMs } from './provider.js';
+import { createThief } from './thief.js';
 import { withoutThePackage } from './without.js';
 
 // "script-src" by name: oidc-provider adds the hash of its own small script to it.
 const contentSecurityPolicy =
   "default-src 'self'; script-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const cookieName = 'demo-session'; // all ports of localhost share one cookie jar
+const proofSeconds = 600;
 const healths = {
   up: 'Provider up → answers at once',
   slow: 'Provider slow → takes three seconds for a refresh',
@@ -21,7 +23,8 @@ const healths = {
 };
 const publicFolder = fileURLToPath(new URL('public/', import.meta.url));
 
-export async function createApp(origin) {
+/** @param certificate of the demo itself, where it speaks https */
+export async function createApp(origin, certificate) {
   const app = express();
   const activity = createActivity();
   app.disable('x-powered-by');
@@ -54,10 +57,18 @@ export async function createApp(origin) {
   };
 
   const sessions = withSession({
-    provider: oidc({ issuer, clientId: 'demo', clientSecret, scope: 'openid profile email', resource: 'urn:demo:api' }),
+    provider: oidc({
+      issuer,
+      clientId: 'demo',
+      clientSecret,
+      scope: 'openid profile email',
+      resource: 'urn:demo:api',
+      ...(certificate && { agent: { https: certificate.agent } }), // in production the certificate is known
+    }),
     password: randomBytes(32).toString('base64url'), // in production: a secret that outlives the process
     baseUrl: origin, // in production https, which makes the cookie Secure
     cookie: { name: cookieName },
+    ...(certificate && { deviceBound: { proofSeconds } }), // browsers bind sessions over https only
     routes: { signUp: true }, // /signup, beside /login, /callback and /logout
     // After all checks and before any cookie: what the app keeps of a visitor begins here.
     onSignIn: ({ session }) => ({ data: { greeting: greet(session.user) } }),
@@ -65,7 +76,7 @@ export async function createApp(origin) {
     events: {
       signedIn: ({ sessionId }) => activity.note(sessionId, 'Signed in → tokens sealed in one cookie'),
       refreshed: ({ sessionId, source, ahead, durationMs }) => {
-        const why = ahead ? 'Access token about to expire' : 'Access token expired';
+        const why = ahead ? 'Access token refreshed ahead' : 'Access token expired';
         const what = {
           leader: `${why} → refreshed in ${Math.round(durationMs)} ms, cookie resealed`,
           joined: 'Refresh already under way → waited for it, same new cookie',
@@ -78,6 +89,11 @@ export async function createApp(origin) {
         const fate = retryable ? 'cookie kept, try again soon' : 'session over, cookie cleared';
         activity.note(sessionId, `Refresh failed (${reason}) → ${fate}`);
       },
+      deviceBound: ({ sessionId }) => {
+        activity.note(sessionId, 'Bound to this device → the cookie holds the public key, the browser keeps the other');
+        activity.show(sessionId, { device: { bound: true } });
+      },
+      deviceProofMissed: ({ sessionId }) => activity.note(sessionId, 'Cookies without their device → nobody'),
       signedOut: ({ sessionId }) => activity.forget(sessionId),
       rejected: ({ sessionId, reason, detail }) => {
         if (sessionId) activity.note(sessionId, `Session not accepted → ${reason} (${detail})`);
@@ -134,8 +150,30 @@ export async function createApp(origin) {
   });
 
   app.get('/api/log', sessions.require(), (req, res) => {
-    activity.follow(sessions.signedIn(req), res, { aheadMs: clock.aheadMs(), provider: provider.health.state });
+    const session = sessions.signedIn(req);
+    const device = certificate && { bound: session.deviceBound };
+    activity.follow(session, res, { aheadMs: clock.aheadMs(), provider: provider.health.state, device });
   });
+
+  // A copy of this visitor's cookies, sent by somebody else; and what becomes of it when its proof has expired.
+  if (certificate) {
+    const thief = createThief({ origin, agent: certificate.agent });
+    app.post('/api/copy', sessions.require(), async (req, res) => {
+      const { sessionId } = sessions.signedIn(req);
+      thief.copy(sessionId, req.headers.cookie);
+      res.json({ copy: await thief.attempt(sessionId) });
+    });
+    app.post('/api/copy/later', sessions.require(), (req, res) => {
+      clock.turnForward(proofSeconds * 1000);
+      // The browser's own clock was not turned: by now it would have dropped the proof.
+      res.clearCookie(`__Host-${cookieName}-proof`, { path: '/', secure: true, httpOnly: true, sameSite: 'lax' });
+      activity.tell('Clock turned ten minutes forward → the proof has expired', { aheadMs: clock.aheadMs() });
+      res.json({});
+    });
+    app.post('/api/copy/attempt', sessions.require(), async (req, res) => {
+      res.json({ copy: await thief.attempt(sessions.signedIn(req).sessionId) });
+    });
+  }
 
   app.post('/api/end', sessions.require(), async (req, res) => {
     const { sessionId } = sessions.signedIn(req);

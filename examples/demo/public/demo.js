@@ -28,11 +28,12 @@ const post = (path) => call(path, { method: 'POST' });
 // The log arrives on one long request, guarded when it opens. It renews nothing while it stays open.
 const stream = new EventSource('/api/log');
 stream.onmessage = ({ data }) => {
-  const { user, greeting, token, cookie, counts, aheadMs, provider, entries = [] } = JSON.parse(data);
+  const { user, greeting, token, cookie, counts, aheadMs, provider, device, entries = [] } = JSON.parse(data);
   if (user) setUser(user);
   if (greeting) element('greeting').textContent = greeting;
   if (token) state.token = token;
   if (cookie) showCookie(cookie);
+  if (device) showDevice(device);
   if (counts) setCounts(counts);
   if (aheadMs !== undefined) state.aheadMs = aheadMs;
   if (provider) document.querySelector(`input[name="provider"][value="${provider}"]`).checked = true;
@@ -61,6 +62,17 @@ function showCookie({ name, bytes, start }) {
   element('cookie-bytes').textContent = bytes.toLocaleString('en');
   element('cookie-meter').style.inlineSize = `${Math.min(100, (100 * bytes) / 4096)}%`;
   element('cookie-start').textContent = `${start}…`;
+}
+
+/** Over https only: over http browsers bind no session. */
+function showDevice({ bound }) {
+  element('device').hidden = false;
+  element('theft').hidden = !bound;
+  if (!bound) return;
+  element('device-state').textContent = 'Bound to this device';
+  element('device-state').classList.add('good');
+  element('device-hint').textContent =
+    'Your browser made a key for this session, and proves every few minutes that it has it still.';
 }
 
 function showEntry({ id, at, text, times }) {
@@ -137,6 +149,28 @@ element('end').addEventListener('click', async () => {
       ? ['Ended there. Your access token serves until it expires: expire it, and call again.']
       : wordsOf(answer)),
   );
+});
+
+function showStatus(id, status, words) {
+  element(id).textContent = `${status}: ${words}`;
+  element(id).className = status === 200 ? 'good' : 'bad';
+}
+
+const showCopy = ({ body: { copy } }) => showStatus('copy-answer', copy, copy === 200 ? 'it is you' : 'nobody');
+const showOwn = ({ status }) => showStatus('own-answer', status, status === 200 ? 'signed in' : 'not signed in');
+
+element('copy').addEventListener('click', async () => {
+  showCopy(await post('/api/copy'));
+  showOwn(await callApi());
+  element('later').disabled = false;
+});
+
+element('later').addEventListener('click', async () => {
+  element('later').disabled = true;
+  await post('/api/copy/later');
+  // The browser finds its proof gone, and gets another one before this request goes out.
+  showOwn(await callApi());
+  showCopy(await post('/api/copy/attempt'));
 });
 
 element('burst').addEventListener('click', async () => {
