@@ -38,9 +38,13 @@ export function createRevoking({ emit }: LifeSettings, { naming, ledger, revocat
     await Promise.all([...userIds].map((userId) => revoke({ userId }, { cause: 'signed_out_everywhere' })));
   }
 
-  /** Has sessions refreshed before they are served again. Resolves when the fleet was told, or could not be. */
-  function forceRefresh(which: ForceRefreshTarget | { readonly sid: string }): Promise<void> {
-    const about: Omit<LedgerEntry, 'kind' | 'name'> = { atMs: Date.now(), untilMs: sealsEndMs() };
+  /**
+   * Has sessions refreshed before they are served again. Resolves when the fleet was told, or could not be.
+   *
+   * @param fromMs what was confirmed from then on is new enough
+   */
+  function forceRefresh(which: ForceRefreshTarget | { readonly sid: string }, fromMs = Date.now()): Promise<void> {
+    const about: Omit<LedgerEntry, 'kind' | 'name'> = { atMs: fromMs, untilMs: sealsEndMs() };
     return ledger.record(entries('refresh', namesOf(which), about));
   }
 

@@ -14,6 +14,13 @@ const clock = useClock();
 const apps = useDeviceApps();
 const { bind, optionsOf, serve, visitor } = apps;
 
+/** A client that sends these cookies for ever, whatever their age is. */
+function withCookies(url: string, cookie: string): Browser {
+  const client = createBrowser(url);
+  const get: Browser['get'] = (path) => client.get(path, { headers: { cookie } });
+  return { ...client, get };
+}
+
 describe('the offer to bind a session', () => {
   it.each<[string, number, RequestInit]>([
     ['a page that its visitor has asked for', 1, documentFrom('none')],
@@ -93,6 +100,19 @@ describe('binding a session', () => {
     expect(await who(before)).toBe(401);
     expect(apps.server.token.requests.length).toBe(asked + 1);
     // The browser itself goes on: its proof is good, and its tokens are refreshed.
+    expect(await who(browser)).toBe(200);
+  });
+
+  it('ends copies from before at once where it is bound later than a minute after it began', async () => {
+    const app = await serve();
+    const browser = await visitor(app);
+    const copy = withCookies(app.url, browser.jar.header(app.url)!);
+    clock.advance(61);
+    const device = await createDevice(browser);
+    const answer = await device.register(await browser.get('/', documentFrom('none')));
+    expect([await who(browser), await who(copy), await who(copy)]).toEqual([200, 503, 503]);
+    expect(await shown(copy)).toMatchObject({ authenticated: false, reason: 'device_proof_unavailable' });
+    expect((await device.refresh(answer.json.session_identifier as string)).status).toBe(200);
     expect(await who(browser)).toBe(200);
   });
 
@@ -258,13 +278,6 @@ describe('a registration is refused', () => {
     expect((await device.post({ 'secure-session-response': 'a.b.c' })).status).toBe(401);
   });
 });
-
-/** A client that sends these cookies for ever, whatever their age is. */
-function withCookies(url: string, cookie: string): Browser {
-  const client = createBrowser(url);
-  const get: Browser['get'] = (path) => client.get(path, { headers: { cookie } });
-  return { ...client, get };
-}
 
 describe('a copy of the cookies', () => {
   it('works until the proof expires, and never again; the browser goes on through several proofs', async () => {
