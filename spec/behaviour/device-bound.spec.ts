@@ -297,6 +297,17 @@ describe('a copy of the cookies', () => {
     });
   });
 
+  it('is nobody from the moment when its proof expires, also while its session is remembered', async () => {
+    apps.server.lifetimeSeconds = 3_600;
+    const { app, browser } = await bind();
+    apps.server.lifetimeSeconds = 300;
+    const copy = withCookies(app.url, browser.jar.header(app.url)!);
+    clock.advance(590);
+    expect([await who(copy), await who(copy), await who(copy)]).toEqual([200, 200, 200]);
+    clock.advance(11);
+    expect(await who(copy)).toBe(401);
+  });
+
   it('costs no token and writes no cookie once its proof has expired', async () => {
     const { app, browser } = await bind();
     const copy = withCookies(app.url, browser.jar.header(app.url)!);
