@@ -123,7 +123,7 @@ export function createEndings(settings: LifeSettings) {
   function remember(
     family: readonly SessionPayload[],
     { except, isReplaced, isByUser, isAlive = provider.revocationRequest === undefined }: RememberOptions,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const kept = new Set(except ? [...naming.ofEnded(except), ...naming.of(except).shared] : []);
     const names = [...new Set(family.flatMap(naming.ofEnded))].filter((name) => !kept.has(name));
     const untilMs = isByUser ? sealsEndMs() : rememberUntilMs(family, isAlive);

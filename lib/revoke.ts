@@ -11,18 +11,23 @@ export type Revoking = ReturnType<typeof createRevoking>;
 /** Which sessions, by what the app or the provider knows of them. */
 export type Named = RevokeTarget | { readonly sid: string };
 
+interface RevokeOptions {
+  readonly cause: EndCause;
+  readonly atMs?: number | undefined;
+}
+
 /** Makes what ends sessions by their names. */
 export function createRevoking({ emit }: LifeSettings, { naming, ledger, revocation, sealsEndMs }: Endings) {
   /**
    * Ends sessions that are not at hand, in the whole fleet. With a name that later sessions may have again, those end that
-   * began before `atMs`. Resolves when the fleet was told, or could not be.
+   * began before `atMs`. Resolves to whether the fleet was told: if not, it is told later.
    *
    * @param atMs when they ended. A provider that says whole seconds means the end of that second. Default: now
    */
-  async function revoke(which: Named, { cause, atMs }: { cause: EndCause; atMs?: number | undefined }): Promise<void> {
+  async function revoke(which: Named, { cause, atMs }: RevokeOptions): Promise<boolean> {
     // By the clock of another machine, a moment that is still to come here would end sessions that do not exist yet.
     const endedMs = Math.min(atMs ?? Date.now(), Date.now());
-    await ledger.record(entries('ended', namesOf(which), { atMs: endedMs, untilMs: sealsEndMs() }));
+    const isTold = await ledger.record(entries('ended', namesOf(which), { atMs: endedMs, untilMs: sealsEndMs() }));
     if (cause === 'revoked' && 'sessionId' in which) revocation.revokeSid(which.sessionId);
     const { sessionId, userId, everyone } = { ...which, ...('sid' in which && { sessionId: which.sid }) } as {
       sessionId?: string;
@@ -30,6 +35,7 @@ export function createRevoking({ emit }: LifeSettings, { naming, ledger, revocat
       everyone?: true;
     };
     emit('ended', { sessionId, userId, everyone, cause });
+    return isTold;
   }
 
   /** Ends every session of the users of these. */
@@ -39,11 +45,11 @@ export function createRevoking({ emit }: LifeSettings, { naming, ledger, revocat
   }
 
   /**
-   * Has sessions refreshed before they are served again. Resolves when the fleet was told, or could not be.
+   * Has sessions refreshed before they are served again. Resolves to whether the fleet was told.
    *
    * @param fromMs what was confirmed from then on is new enough
    */
-  function forceRefresh(which: ForceRefreshTarget | { readonly sid: string }, fromMs = Date.now()): Promise<void> {
+  function forceRefresh(which: ForceRefreshTarget | { readonly sid: string }, fromMs = Date.now()): Promise<boolean> {
     const about: Omit<LedgerEntry, 'kind' | 'name'> = { atMs: fromMs, untilMs: sealsEndMs() };
     return ledger.record(entries('refresh', namesOf(which), about));
   }

@@ -11,8 +11,8 @@ export interface Ledger {
   readonly endingOf: (names: SessionNames) => Ending | undefined;
   /** From when on the provider must have confirmed what a session claims, in milliseconds; 0 where nothing was asked for. */
   readonly freshFromMs: (names: SessionNames) => number;
-  /** Remembers entries, here at once. Resolves when the fleet was told, or could not be. Never rejects. */
-  readonly record: (entries: readonly LedgerEntry[]) => Promise<void>;
+  /** Remembers entries, here at once. Resolves to whether the fleet was told: if not, it is told later. Never rejects. */
+  readonly record: (entries: readonly LedgerEntry[]) => Promise<boolean>;
   /** Notes that a name has come: true for the first time, false afterwards, undefined when it cannot be told. */
   readonly firstSight: (name: string, untilMs: number) => Promise<boolean | undefined>;
   /** Reads what the fleet has added meanwhile. In one process it resolves at once. Never rejects. */

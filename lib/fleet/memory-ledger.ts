@@ -46,7 +46,7 @@ export function memoryLedger({ maxEntries, rememberMs }: LedgerLimits): MemoryLe
       for (const { kind, name, atMs, untilMs, isReplaced = false } of entries) {
         if (table.put(kind, name, { atMs, untilMs, isReplaced }, false)) changed();
       }
-      return Promise.resolve();
+      return Promise.resolve(true);
     },
     firstSight: (name, untilMs) => {
       const isFirst = !table.get('seen', name);

@@ -136,7 +136,10 @@ export function redisLedger({ send, prefix, pollMs, rememberMs }: Settings): Led
       void begin();
       await local.record(entries);
       // What Redis does not take now is given back later.
-      await tell(entries).catch(() => undefined);
+      return tell(entries).then(
+        () => true,
+        () => false,
+      );
     },
     firstSight: async (name, untilMs) => {
       const leftMs = Math.ceil(untilMs - Date.now());
