@@ -1,5 +1,6 @@
 import type { SignInFailure } from './errors.js';
 import type { EndCause, Ended } from './session/ended.js';
+import type { NoticeCheck } from './session/notice-check.js';
 import type { Reason, RefreshSource, RejectedDetail, RetryableReason } from './session/reasons.js';
 import type { SignInCheck } from './session/sign-in-check.js';
 
@@ -38,7 +39,9 @@ export type Misconfiguration =
   /** A handler has removed the session cookie itself, and the session goes on: `signOut()` ends it. */
   | 'cookie_cleared'
   /** What has ended in the fleet could not be read in time after the start. */
-  | 'endings_unread';
+  | 'endings_unread'
+  /** A parser of the app has read the body of a webhook before it could be verified. */
+  | 'body_parsed_before_webhook';
 
 /** Which session an event is about. */
 interface About {
@@ -131,6 +134,16 @@ export interface SessionEvents {
     readonly skipped: 'quota_exceeded' | 'server_error' | 'unreachable' | 'other' | undefined;
     /** Whether the request went on without the session. `false`: with `reportOnly`. */
     readonly enforced: boolean;
+  };
+  /**
+   * The provider has told that sessions have ended, and nothing came of it. `retryable`: it cannot be told now, and the
+   * provider was asked to send it again. Anybody can send what is refused.
+   */
+  noticeFailed: {
+    readonly from: 'backchannel_logout' | 'webhook';
+    /** What did not hold; or why it cannot be told. */
+    readonly check: NoticeCheck | RetryableReason | 'fleet_unreachable';
+    readonly retryable: boolean;
   };
   /** A session was written to the client: how many bytes of headers, in how many cookies. */
   written: About & { readonly bytes: number; readonly pieces: number };

@@ -42,6 +42,7 @@ export { oidc } from './provider/oidc.js';
 export type { Agents } from './wire/agents.js';
 export type { ClientAuthentication, ClientAuthenticationFunction, ClientKey } from './wire/client-authentication.js';
 export type { ClaimMap, ClaimMapper, Granted, MappedClaim } from './session/claim-map.js';
+export type { NoticeCheck } from './session/notice-check.js';
 export type { SignInCheck } from './session/sign-in-check.js';
 export type { AccessTokenOptions, OidcOptions } from './provider/oidc-options.js';
 export {

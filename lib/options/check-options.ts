@@ -70,6 +70,7 @@ const eventChecks: Checks<EventCallbacks> = {
   cookieMissed: optional(callable),
   deviceBound: optional(callable),
   deviceProofMissed: optional(callable),
+  noticeFailed: optional(callable),
 };
 
 const checks: Checks<SessionOptions> = {

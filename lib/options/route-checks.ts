@@ -1,6 +1,7 @@
 import { bool, type Check, type Checks, object, optional, someOf, text } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import { safeReturnPath } from '../http/navigation.js';
+import { isRecord } from '../json.js';
 import { forwardable } from './site-checks.js';
 import type { ErrorPageWords, RouteOptions, SessionOptions, SignInOptions, SignOutOptions } from './session-options.js';
 
@@ -31,6 +32,8 @@ export const routeChecks: Checks<RouteOptions> = {
   signUp: optional(routePath),
   session: optional(routePath),
   device: optional(routePath),
+  backchannelLogout: optional(routePath),
+  webhook: optional(routePath),
 };
 
 export const signInChecks: Checks<SignInOptions> = {
@@ -56,6 +59,7 @@ export const signOutChecks: Checks<SignOutOptions> = {
 /** The paths of the routes that are switched on, with their defaults. */
 export function routePaths({ routes = {}, deviceBound = false }: Pick<SessionOptions, 'routes' | 'deviceBound'>) {
   const { login = true, callback = true, logout = true, signUp = false, session = false, device = true } = routes;
+  const { backchannelLogout = false, webhook = false } = routes;
   const pathOf = (given: string | boolean, usual: string) =>
     typeof given === 'string' ? given : given ? usual : undefined;
   return {
@@ -65,21 +69,34 @@ export function routePaths({ routes = {}, deviceBound = false }: Pick<SessionOpt
     signUp: pathOf(signUp, '/signup'),
     session: pathOf(session, '/session'),
     device: deviceBound === false ? undefined : pathOf(device, '/session/device'),
+    backchannelLogout: pathOf(backchannelLogout, '/backchannel-logout'),
+    webhook: pathOf(webhook, '/webhook'),
   };
 }
 
-/** Paths that would hide each other, and routes that cannot do without another. */
+/** Paths that would hide each other, and routes that cannot do without another, or without their provider. */
 export function findRouteConflicts(options: SessionOptions): ConfigProblem[] {
+  const { provider } = options;
   const paths = Object.entries(routePaths(options)).filter(([, each]) => each !== undefined);
   const problems = paths.flatMap(([name, each], index) => {
     const other = paths.slice(0, index).find(([, earlier]) => earlier === each);
     const message = `is also "routes.${other?.[0]}", and only one of them would ever run. Give each a path of its own.`;
     return other ? [{ path: `routes.${name}`, message }] : [];
   });
-  const { login, signUp, callback } = routePaths(options);
+  const { login, signUp, callback, backchannelLogout, webhook } = routePaths(options);
   if ((login ?? signUp) !== undefined && callback === undefined) {
     const message = 'cannot be false where "routes.login" or "routes.signUp" is on: every sign-in would end there.';
     problems.push({ path: 'routes.callback', message });
+  }
+  // What is wrong with the provider is reported by itself.
+  if (!isRecord(provider) || (provider.problems ?? []).length > 0) return problems;
+  if (backchannelLogout !== undefined && !provider.readLogoutToken) {
+    const message = 'is for oidc(), or a provider of your own with readLogoutToken(). Leave it out with this one.';
+    problems.push({ path: 'routes.backchannelLogout', message });
+  }
+  if (webhook !== undefined && !provider.readWebhook) {
+    const message = 'is for workos() with "webhookSecret", or a provider of your own with readWebhook().';
+    problems.push({ path: 'routes.webhook', message });
   }
   return problems;
 }

@@ -33,6 +33,13 @@ export interface RouteOptions {
   readonly session?: string | boolean | undefined;
   /** Where browsers bind sessions and prove their device. On with `deviceBound`. Default: `/session/device`. */
   readonly device?: string | boolean | undefined;
+  /**
+   * Where the provider tells of log-outs (OpenID Connect Back-Channel Logout 1.0), for `oidc()`. To be registered with it
+   * as `baseUrl` + this path. Usual: `/backchannel-logout`. Default: none.
+   */
+  readonly backchannelLogout?: string | boolean | undefined;
+  /** Where the provider sends its webhooks, for `workos({ webhookSecret })`. Usual: `/webhook`. Default: none. */
+  readonly webhook?: string | boolean | undefined;
 }
 
 export interface SignInOptions {

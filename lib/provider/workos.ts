@@ -27,7 +27,7 @@ export interface WorkosOptions {
   clientId: string | undefined;
   /** The environment's secret key, `sk_…`. Sent to `baseUrl` only. */
   apiKey: string | undefined;
-  /** The secret of the webhook endpoint, from the dashboard. Default: no webhooks. */
+  /** The secret of the webhook endpoint, from the dashboard, for `routes.webhook`. Default: no webhooks. */
   webhookSecret?: string | undefined;
   /** Default: `https://api.workos.com`. Plain http for loopback hosts only. */
   baseUrl?: string | undefined;

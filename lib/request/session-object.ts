@@ -47,6 +47,8 @@ export interface Mount {
   isOwnRoute?: (req: IncomingMessage) => boolean;
   /** Whether a request proves the device of its session, where sessions are bound. */
   isProven?: (req: IncomingMessage, payload: SessionPayload) => boolean;
+  /** Whether it is the provider that comes, to tell what has ended: no visitor, and no session. */
+  isNotice?: (req: IncomingMessage) => boolean;
 }
 
 /** What a guard asks a sign-in for. */

@@ -61,8 +61,10 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
         pass(req, res, next);
         return;
       }
-      if (isInsecure) refuseOtherHosts(req);
-      found = findState(exchange);
+      const isNotice = mount.isNotice?.(req) === true;
+      // In development the provider may run in a container, for which the app is another host.
+      if (isInsecure && !isNotice) refuseOtherHosts(req);
+      found = isNotice ? signedOut('no_session_cookie_provided') : findState(exchange);
     } catch (error) {
       next(error);
       return;

@@ -24,6 +24,7 @@ import { type GuardNotes, guardNotes } from './guard-notes.js';
 import { idTokenCookie } from './id-token-cookie.js';
 import { impersonations } from './impersonation.js';
 import { sealedNotes } from './notes.js';
+import { noticeRoutes } from './notice-routes.js';
 import { restartMarker } from './restart-marker.js';
 import { redirect, type Route } from './route.js';
 import { sessionRoute } from './session.js';
@@ -106,14 +107,21 @@ export function sessionRoutes(parts: RouteParts): Middleware {
   ]);
   const { device } = parts;
   if (device) routes.set(paths.device, { methods: ['POST'], run: deviceRoute({ ...parts, device }) });
+  const notices = noticeRoutes({ ...parts, paths });
+  for (const [path, run] of notices) routes.set(path, { methods: ['POST'], run });
   routes.delete(undefined);
   // From here on guards and handlers know how a visitor signs in.
   const { isOpen } = httpCarrier(carrier);
   mount.signIn = mountSignIn({ site, signInPath, notes, begin, returnTo, isOpen, hasCallback: callbackPath !== '' });
   mount.isOwnRoute = (req) => routeOf(req) !== undefined;
+  mount.isNotice = (req) => req.method === 'POST' && notices.has(pathOf(req) ?? '');
+
+  function pathOf(req: IncomingMessage): string | undefined {
+    return site?.pathBelow(req)?.split('?', 1)[0];
+  }
 
   function routeOf(req: IncomingMessage): Served | undefined {
-    const route = routes.get(site?.pathBelow(req)?.split('?', 1)[0]);
+    const route = routes.get(pathOf(req));
     return route?.methods.includes(req.method ?? '') ? route : undefined;
   }
 

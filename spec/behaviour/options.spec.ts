@@ -122,10 +122,9 @@ describe('an option with a wrong value', () => {
     ['property', [null, '', 1, Symbol('session')]],
     ['userFields', [null, 'email', [1], [''], {}, new Set(['email'])]],
     ['routes', [null, '/login', true, []]],
-    ...['routes.login', 'routes.callback', 'routes.logout'].map((name): [string, unknown[]] => [
-      name,
-      [...badPaths, '/a?b', '/a?', '/a#b'],
-    ]),
+    ...['routes.login', 'routes.callback', 'routes.logout', 'routes.backchannelLogout', 'routes.webhook'].map(
+      (name): [string, unknown[]] => [name, [...badPaths, '/a?b', '/a?', '/a#b']],
+    ),
     ['signIn', [null, '/', true, []]],
     ['signIn.returnTo', [...badPaths, true, false]],
     ['signOut', [null, '/', true, []]],

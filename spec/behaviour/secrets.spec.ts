@@ -1,9 +1,10 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
 import path from 'node:path';
 
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
+import express from 'express';
 import {
   type BeginSignIn,
   createSessionManager,
@@ -683,6 +684,34 @@ describe('no secret is shown', () => {
       expect.any(String),
       { type: 'SessionWarning', code: 'WARN_SESSION_EVENT_CALLBACK' },
     ]);
+  });
+
+  const noticed: Meets = { events: ['noticeFailed', 'ended'], problems: ['body_parsed_before_webhook'] };
+  meeting(noticed)('in webhooks that are good, forged, or parsed before', async () => {
+    const { server, apiKey, scanner } = scanned;
+    const secret = random();
+    scanner.plant('the secret of webhooks', secret);
+    const { clientId, url: baseUrl } = server;
+    const provider = workos({ clientId, apiKey, baseUrl, webhookSecret: secret });
+    const options = () => optionsOf({ provider, routes: { webhook: true } });
+    const body = `{ "event": "user.deleted", "data": { "id": "user_01" } }`;
+    const t = String(Date.now());
+    const v1 = createHmac('sha256', secret).update(`${t}.${body}`).digest('hex');
+    scanner.plant('the signature of a webhook', v1);
+    const parsed = await serve(options(), (app) => {
+      app.use(express.json() as never);
+    });
+    const app = await serve(options());
+    const post = (url: string, signature: string) =>
+      look(
+        createBrowser(url).post('/webhook', {
+          headers: { 'workos-signature': `t=${t}, v1=${signature}`, 'content-type': 'application/json' },
+          body,
+        }),
+      );
+    expect((await post(parsed.url, v1)).status).toBe(500);
+    expect((await post(app.url, v1)).status).toBe(200);
+    expect((await post(app.url, 'forged')).status).toBe(400);
   });
 
   /** An app of an OpenID provider. All that the two send each other is secret. */

@@ -58,6 +58,8 @@ interface Way {
   readonly path?: string;
   readonly before?: Handler;
   readonly mounted?: 'twice';
+  /** Whether the path is one where the provider tells what has ended. */
+  readonly hears?: boolean;
   /** Makes it a POST with these headers. */
   readonly headers?: Record<string, string>;
 }
@@ -99,11 +101,25 @@ const saying =
     next();
   };
 
+/** The provider brings no cookie. That it is not looked at shows with one. */
+const hearing = (): Partial<SessionOptions> => ({
+  provider: { ...workosOptions(server).provider, readWebhook: () => [] },
+  baseUrl: 'https://app.example.com',
+  routes: { webhook: '/' },
+});
+
 const ways: readonly Way[] = [
   {
     row: ['has no seal', '`no_session_cookie_provided`', 'left alone', 'goes on'],
     bring: async () => undefined,
     shows: { authenticated: false, reason: 'no_session_cookie_provided', retryable: false },
+  },
+  {
+    row: ['is a notice of the provider', '`no_session_cookie_provided`', 'left alone', 'goes on'],
+    hears: true,
+    bring: () => seal(),
+    headers: {},
+    shows: { authenticated: false, reason: 'no_session_cookie_provided' },
   },
   {
     row: ['has a seal that was verified a moment ago', 'signed in', 'left alone', 'goes on, synchronously'],
@@ -401,10 +417,15 @@ const ways: readonly Way[] = [
 ];
 
 /** Serves the middleware, and behind it a handler that says what it saw. */
-async function serve(framework: Framework, { options = {}, before, mounted }: Way): Promise<Listening> {
+async function serve(
+  framework: Framework,
+  { hears = false, options = hears ? hearing() : {}, before, mounted }: Way,
+): Promise<Listening> {
   const app = await framework.listen((each) => {
     if (before) each.use(before);
     const sessions = withSession(workosOptions(server, { events: { misconfigured: () => undefined }, ...options }));
+    // Which paths are its own, a middleware knows by the routes.
+    if (hears) sessions.routes();
     let isSynchronous = false;
     each.use((req, res, next) => {
       isSynchronous = true;
