@@ -64,8 +64,8 @@ export class SessionRequiredError extends SessionError {
   readonly code = 'ERR_SESSION_REQUIRED';
   readonly reason: FinalReason;
 
-  constructor(reason: FinalReason) {
-    super(401, 'Sign in to continue.');
+  constructor(reason: FinalReason, headers: Readonly<Record<string, string>> = {}) {
+    super(401, 'Sign in to continue.', headers);
     this.reason = reason;
   }
 }
@@ -256,7 +256,9 @@ export class SessionUseError extends SessionError {
     | 'ERR_SESSION_COOKIE_TOO_LARGE'
     | 'ERR_SESSION_TOKENS_INVALID'
     | 'ERR_SESSION_SIGN_OUT_REFUSED'
-    | 'ERR_SESSION_UNKNOWN_HOST';
+    | 'ERR_SESSION_UNKNOWN_HOST'
+    | 'ERR_SESSION_NO_COOKIE'
+    | 'ERR_SESSION_API_KEY_RESULT';
 
   constructor(code: SessionUseError['code'], message: string, status = 500) {
     super(status, message);

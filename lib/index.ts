@@ -37,6 +37,8 @@ export type {
   WhenUnavailable,
 } from './options/session-options.js';
 export type { ClaimValue, GuardOptions, OneOf, Rule, RuleRequest, Rules, Wanted } from './options/rule.js';
+export type { ApiKeyHolder, ApiKeyLookup, BearerOptions } from './options/bearer.js';
+export type { Via } from './session/via.js';
 export { workos, type WorkosOptions } from './provider/workos.js';
 export { oidc } from './provider/oidc.js';
 export type { Agents } from './wire/agents.js';

@@ -377,6 +377,7 @@ export function createLifecycle(settings: LifeSettings) {
     profile,
     verified,
     remembered,
+    isStillGood,
     remember,
     noteVisit,
     noteKnownVisit,

@@ -9,7 +9,8 @@ import type { Config } from './options/config.js';
 import type { GuardOptions, Rules } from './options/rule.js';
 import type { SessionOptions } from './options/session-options.js';
 import { sessionActions } from './request/actions.js';
-import { sessionOf } from './request/attached.js';
+import { sessionIfAny, sessionOf } from './request/attached.js';
+import { bearerSessions } from './request/bearer.js';
 import { requireSameOrigin } from './request/cross-origin.js';
 import { deviceGate } from './request/device.js';
 import { guard } from './request/guard.js';
@@ -113,6 +114,7 @@ function assemble(config: Config): Sessions {
   const seals = sealPlacer(life, carrier);
   const { property, required } = config.mount;
   const actions = sessionActions(life, carrier, seals);
+  const bearer = bearerSessions(life, config.life, config.bearer);
   const mount: Mount = {
     property,
     providerId: config.life.provider.id,
@@ -121,6 +123,8 @@ function assemble(config: Config): Sessions {
     cookieName: config.carrier.cookie.name,
     fleet: config.mount.fleet,
     actions,
+    via: carrier.via,
+    takesTokens: bearer !== undefined,
     signIn: undefined,
   };
   const device = config.device && deviceGate(config.device, { mount, carrier, emit: life.emit });
@@ -133,6 +137,7 @@ function assemble(config: Config): Sessions {
     seals,
     mount,
     settings: config.visit,
+    bearer,
     guard: required && guard(find, required, {}, mount),
     device,
   });
@@ -163,7 +168,7 @@ function assemble(config: Config): Sessions {
     },
     requireSameOrigin: (...given: unknown[]) => {
       refuseRequest(given[0], 'sessions.requireSameOrigin', '');
-      return requireSameOrigin(config.visit.crossOriginHeader);
+      return requireSameOrigin(config.visit.crossOriginHeader, (req) => sessionIfAny(req, mount));
     },
     get: (req) => find(req) as unknown as Session,
     signedIn: (req) => {

@@ -16,6 +16,7 @@ import type { EventCallbacks } from '../events.js';
 import { fleetParts } from '../fleet/fleet.js';
 import { isRecord } from '../json.js';
 import { passwordCheck } from '../seal/passwords.js';
+import { bearer, readBearer } from './bearer.js';
 import { cookieChecks, findCookieConflicts, header, replacedCookieChecks } from './cookie-checks.js';
 import { deviceChecks, findDeviceConflicts } from './device-options.js';
 import { providerProblem, sealerProblem } from './provider-checks.js';
@@ -89,6 +90,8 @@ const checks: Checks<SessionOptions> = {
   signOut: optional(object),
   cookie: optional(object),
   header: optional(header),
+  bearer: optional(bearer),
+  apiKeys: optional(callable),
   trustedOrigins: optional(origins),
   cacheControl: optional((value) => (value === false ? undefined : oneOf('written', 'authenticated')(value))),
   deviceBound: optional((value) => (typeof value === 'boolean' ? undefined : object(value))),
@@ -143,8 +146,11 @@ export function readSessionOptions(options: unknown, name: string): SessionOptio
         return read.given;
       })
     : undefined;
+  const tokens = isFine('bearer') ? readBearer(given.bearer, isFine('provider') ? provider : undefined) : undefined;
+  problems.push(...(tokens?.problems ?? []));
   const read: SessionOptions = {
     ...given,
+    bearer: tokens?.given,
     required: rule?.given ?? required,
     routes: part('routes', given.routes, routeChecks),
     signIn: part('signIn', given.signIn, signInChecks) && {

@@ -20,6 +20,8 @@ import { snakeCasePayload } from '../session/codec.js';
 import type { Lifetimes, SessionPayload, User } from '../session/payload.js';
 import { type VerifiedSessions, verifiedSessions } from '../session/verified-sessions.js';
 import { readSessionOptions } from './check-options.js';
+import type { BearerRules } from '../token/bearer-token.js';
+import type { ApiKeyLookup } from './bearer.js';
 import { cookieNameOf, isCookieSecure } from './cookie-checks.js';
 import { type DeviceSettings, resolveDevice } from './device-options.js';
 import { routePaths } from './route-checks.js';
@@ -57,6 +59,16 @@ export interface LifeSettings {
     readonly maxMs: number;
   };
   readonly emit: Emit;
+}
+
+/** What the sessions of `Authorization: Bearer` need to know. */
+export interface BearerSettings {
+  /** Which access tokens are taken, if any. */
+  readonly tokens: BearerRules | undefined;
+  /** Finds who holds an API key, where keys are taken. */
+  readonly apiKeys: ApiKeyLookup | undefined;
+  /** Tokens that were verified, as seals are remembered. Apart from these: a token must not count as a seal. */
+  readonly memory: VerifiedSessions;
 }
 
 /** What a visit needs to know: how requests are judged. */
@@ -100,6 +112,7 @@ export interface Config {
   readonly life: LifeSettings;
   readonly carrier: CarrierSettings;
   readonly visit: VisitSettings;
+  readonly bearer: BearerSettings;
   readonly mount: MountSettings;
   readonly routes: RouteSettings;
   /** Undefined where sessions are not bound to devices. */
@@ -158,6 +171,11 @@ export function resolveOptions(given: unknown, name: string): Config {
         return passive !== undefined && site?.pathBelow(req)?.split('?', 1)[0] === passive;
       },
     },
+    bearer: {
+      tokens: bearerRules(options.bearer),
+      apiKeys: options.apiKeys,
+      memory: memoryOf(options),
+    },
     mount: {
       property: options.property ?? 'session',
       required: typeof required === 'object' ? required : required ? {} : undefined,
@@ -200,7 +218,7 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
   };
   const pickUser = userPicker(options.userFields);
   const binding = bindingOf(provider.id, 'session');
-  const { maxSessions = 10_000, maxSeconds = 300 } = cache || {};
+  const { maxSeconds = 300 } = cache || {};
   const sealingUnder = (given?: Password) =>
     sealingOf(sealer, given === undefined ? passwords : readPasswords(given), provider, binding);
   fleet.onChange(listenerFor(emit));
@@ -231,11 +249,21 @@ function resolveLife(options: SessionOptions, emit: Emit): LifeSettings {
     staleMs: staleMsOf(options.whenUnavailable),
     replay: refresh.replay ?? 'report',
     memory: {
-      sessions: verifiedSessions(maxSessions, { keepsSessions: cache !== false }),
+      sessions: memoryOf(options),
       maxMs: maxSeconds * 1000,
     },
     emit,
   };
+}
+
+function memoryOf({ cache = {} }: SessionOptions): VerifiedSessions {
+  const { maxSessions = 10_000 } = cache || {};
+  return verifiedSessions(maxSessions, { keepsSessions: cache !== false });
+}
+
+function bearerRules(bearer: SessionOptions['bearer']): BearerRules | undefined {
+  if (bearer === undefined) return undefined;
+  return { audience: bearer === true ? undefined : [bearer.audience ?? []].flat() };
 }
 
 function staleMsOf(whenUnavailable: SessionOptions['whenUnavailable']): number {

@@ -2,6 +2,7 @@ import { amount, bool, type Check, type Checks, callable, optional, readOptions,
 import type { ConfigProblem } from '../errors.js';
 import { isRecord } from '../json.js';
 import type { Provider } from '../provider/provider.js';
+import type { Via } from '../session/via.js';
 import type { GuardOptions, Rule, Rules } from './rule.js';
 
 /** One value, or all or any of a list of them. */
@@ -41,6 +42,15 @@ const acrs: Check = (value) =>
     ? undefined
     : 'must be of printable ASCII without spaces, quotes and backslashes.');
 
+const ways: readonly unknown[] = ['cookie', 'header', 'bearer', 'apiKey'] satisfies Via[];
+
+const via: Check = (value) => {
+  const wantedWays: unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
+  return wantedWays.length > 0 && wantedWays.every((each) => ways.includes(each))
+    ? undefined
+    : `must be one of ${ways.join(', ')}, or a list of them.`;
+};
+
 /** The only value that a part may have: leaving it out demands nothing. */
 const only =
   (choice: boolean): Check =>
@@ -58,6 +68,7 @@ const ruleChecks: Checks<Rule> = {
   acr: optional(acrs),
   // The way to the provider and back takes a while.
   maxAuthAgeSeconds: optional(amount('seconds', 30, 31_536_000)),
+  via: optional(via),
   impersonated: optional(only(false)),
   stale: optional(only(false)),
   deviceBound: optional(only(true)),

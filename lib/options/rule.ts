@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Awaitable } from '../awaitable.js';
 import type { SignedInSession } from '../request/session.js';
 import type { SessionUser, User } from '../session/payload.js';
+import type { Via } from '../session/via.js';
 
 /** Of what a session may have many of: this one, all of these, or any of these. */
 export type Wanted<Value = string> = Value | { readonly all: readonly Value[] } | { readonly any: readonly Value[] };
@@ -49,6 +50,8 @@ export interface Rule<U extends User = SessionUser> {
   readonly acr?: OneOf;
   /** The user gave proof of who they are within this time, at least 30 seconds. A provider that does not say when: never. */
   readonly maxAuthAgeSeconds?: number;
+  /** Only for who comes in this way, or in one of these: `cookie` for pages, `bearer` for an API. */
+  readonly via?: OneOf<Via>;
   /** Not while somebody acts as the user. */
   readonly impersonated?: false;
   /** Not on claims that have expired (`whenUnavailable`). It is answered 503, because it cannot be known now. */

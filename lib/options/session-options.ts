@@ -7,6 +7,7 @@ import type { Provider } from '../provider/provider.js';
 import type { Json } from '../json.js';
 import type { Password } from '../seal/passwords.js';
 import type { Sealer } from '../seal/sealer.js';
+import type { ApiKeyLookup, BearerOptions } from './bearer.js';
 import type { SessionData, SessionUser, User } from '../session/payload.js';
 import type { Authenticated } from '../session/profile.js';
 import type { OneOf, Rules } from './rule.js';
@@ -234,6 +235,16 @@ export interface SessionOptions<U extends User = SessionUser> {
    * the new one back. One of your own, not one with a meaning, such as `Authorization`. Default: none.
    */
   readonly header?: string | undefined;
+  /**
+   * Takes access tokens in `Authorization: Bearer` as well: `{ audience }`, the names of this API in their `aud`. `true` at
+   * WorkOS, whose tokens have none: there the client's own keys decide. Such a request has no cookie for us. Default: none.
+   */
+  readonly bearer?: true | BearerOptions | undefined;
+  /**
+   * Takes keys of the app's own in `Authorization: Bearer`: gets a value that is no JWT, of 4 KiB at most, and says who
+   * holds it. Nobody is 401, and what it throws is 503. It is asked at each request. Default: none.
+   */
+  readonly apiKeys?: ApiKeyLookup<NoInfer<U>> | undefined;
   /**
    * Other origins whose pages may send unsafe requests with the session, such as `https://admin.example.com`. The app's own
    * are those of `baseUrl`. From anywhere else such a request comes without its session. Default: none.

@@ -102,6 +102,11 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
     return made;
   }
 
+  /** Of a token that a client has sent itself, and maybe another client than this one: its audience decides. */
+  function bearerRulesOf(as: Metadata): AccessTokenRules {
+    return { ...rulesOf(as), issuedToUs: undefined, elseOpaque: false };
+  }
+
   function isOpaque(token: string, kind: TokenKind | undefined): boolean {
     return accessToken === 'opaque' || (isAuto && (kind === 'opaque' || token.split('.').length !== 3));
   }
@@ -241,10 +246,12 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
       listeners.add(listen);
     },
 
-    accessToken: (token: string, kind?: TokenKind) => {
-      if (isOpaque(token, kind)) return 'opaque';
+    accessToken: (token: string, kind?: TokenKind | 'bearer') => {
+      const isBearer = kind === 'bearer';
+      if (!isBearer && isOpaque(token, kind)) return 'opaque';
+      const read = isBearer ? bearerRulesOf : rulesOf;
       const known = metadata.peek();
-      return known ? rulesOf(known.value) : metadata.get().then(({ value }) => rulesOf(value));
+      return known ? read(known.value) : metadata.get().then(({ value }) => read(value));
     },
 
     mapClaims: (accessClaims: SessionClaims, idClaims: SessionClaims) => {

@@ -165,9 +165,16 @@ export interface Provider<U extends User = User> {
   /**
    * How an access token is checked: `opaque` when it says nothing to us and only its expiry counts, else the rules of
    * a JWT. Return a plain value where possible: then a request whose token is good need not wait. `kind` is what was
-   * decided when the token came, where the rules have `elseOpaque`.
+   * decided when the token came, where the rules have `elseOpaque`. `bearer`: a client has sent it itself, and the option
+   * `bearer` says its audience, which takes the place of the one in the rules.
    */
-  accessToken(token: string, kind?: TokenKind): Awaitable<'opaque' | AccessTokenRules>;
+  accessToken(token: string, kind?: TokenKind | 'bearer'): Awaitable<'opaque' | AccessTokenRules>;
+  /**
+   * Whether the rules alone tell that a token is an access token for this app, so that the option `bearer` may be `true`.
+   * Say so only where the keys or the claims name the client, and no ID token is signed with these keys. Default: false, and
+   * `bearer` must have an `audience`.
+   */
+  readonly tokensNameClient?: boolean | undefined;
   /**
    * The provider's own names for what guards read. `accessToken` is empty where the access token is opaque; `idToken` has
    * the `idClaims` of the tokens. Default: `role`, `roles`, `permissions`, `entitlements`, `feature_flags`, `org_id`.

@@ -124,6 +124,8 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     sealer: ironSealer(),
     acceptsImpersonation: dashboardImpersonation,
     knows: ['auth_time', 'organizations'],
+    // Each client has a key set of its own.
+    tokensNameClient: true,
     problems,
 
     accessToken: () => rules,

@@ -10,8 +10,8 @@ import { refuseUnknownFields } from '../session/token-fields.js';
 import type { TokenCheck } from '../token/access-token.js';
 import type { SealPlacer } from './put-seal.js';
 import type { RefreshResult } from './session.js';
-import { type Actions, RequestSession } from './session-object.js';
-import { type SessionState, signedIn, signedOut, undecided } from './state.js';
+import { type Actions, RequestSession, type SignOutRequest } from './session-object.js';
+import { hasSeals, type SessionState, signedIn, signedOut, undecided } from './state.js';
 
 /** What the callback does with a session that it has prepared. */
 export interface RouteActions {
@@ -30,7 +30,9 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
   async function acceptSession(exchange: Exchange, session: RequestSession, next: AcceptedSession): Promise<void> {
     const { payload, sealed, check, isNew } = next;
     assertOpen(exchange, 'signIn');
-    const previous = RequestSession.stateOf(session).payload;
+    // A token that came in place of a cookie goes on beside the new session.
+    const state = RequestSession.stateOf(session);
+    const previous = hasSeals(state) ? state.payload : undefined;
     const tooLarge = seals.put(exchange, payload, sealed);
     if (tooLarge) throw tooLarge;
     // A late answer to a request with the old session must not take the place of the new one.
@@ -42,6 +44,17 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
         : signedIn(life.remember(sealed, payload, check), true),
     );
     if (isNew) life.emit('signedIn', { sessionId: idOf(payload), userId: payload.user?.id ?? '' });
+  }
+
+  /** Ends the session that a token names, and writes nothing. A key is the app's own to take back. */
+  async function signOutToken(session: RequestSession, options: SignOutRequest): Promise<string | undefined> {
+    const { payload, via } = RequestSession.stateOf(session);
+    if (via === undefined || !payload) return undefined;
+    RequestSession.setState(session, { ...signedOut('no_session_cookie_provided'), via });
+    if (via === 'apiKey') return undefined;
+    await life.signOut([payload], { isLeaving: false });
+    life.emit('signedOut', { sessionId: idOf(payload) });
+    return life.logoutUrl(payload, options);
   }
 
   return {
@@ -85,9 +98,10 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
 
     async signOut(exchange, session, options) {
       assertOpen(exchange, 'signOut');
-      const { payload, ...state } = RequestSession.stateOf(session);
-      // The request came without its session, so that no other origin can sign the visitor out.
-      if (!state.signedIn && state.reason === 'cross_origin_request') return undefined;
+      const state = RequestSession.stateOf(session);
+      const { payload } = state;
+      // Another origin cannot sign the visitor out, and a token leaves the cookie beside it alone.
+      if (!hasSeals(state)) return signOutToken(session, options);
       const brought = carrier.read(exchange);
       // With two cookies of the name, the one that was not looked at would sign its visitor in at the next request.
       const others = life.openAll(brought);
@@ -109,6 +123,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       assertOpen(exchange, 'save');
       const state = RequestSession.stateOf(session);
       if (!state.signedIn) return;
+      if (!hasSeals(state)) throw noCookieError();
       // Another request may have refreshed the session meanwhile: its tokens are the ones to keep.
       const base = life.successorOf(state.payload)?.payload ?? state.payload;
       const payload = { ...base, data };
@@ -126,6 +141,14 @@ export function headersSentError(action: string): SessionUseError {
   return new SessionUseError(
     'ERR_SESSION_HEADERS_SENT',
     `session.${action}() needs a response that still takes headers: the new cookie goes with them. Call it earlier.`,
+  );
+}
+
+function noCookieError(): SessionUseError {
+  return new SessionUseError(
+    'ERR_SESSION_NO_COOKIE',
+    'session.save() needs a session in a cookie. This one came with a token or an API key, which keep nothing: look at ' +
+      'session.via, and keep the values elsewhere.',
   );
 }
 

@@ -68,16 +68,21 @@ export function attach(req: IncomingMessage, property: string, session: RequestS
   properties.add(property);
 }
 
+/** The session that a mount has put on this request, if it has. */
+export function sessionIfAny(req: IncomingMessage, mount: Mount): RequestSession | undefined {
+  const value = valueAt(req, mount.property);
+  return RequestSession.is(value) ? RequestSession.ofMount(mount, value) : undefined;
+}
+
 /**
  * The session that a mount has put on this request.
  *
  * @throws {SessionConfigError} `ERR_SESSION_MIDDLEWARE_MISSING`
  */
 export function sessionOf(req: IncomingMessage, mount: Mount): RequestSession {
-  const value = valueAt(req, mount.property);
-  const session = RequestSession.is(value) ? RequestSession.ofMount(mount, value) : undefined;
+  const session = sessionIfAny(req, mount);
   if (session) return session;
-  if (value === null) throw setToNull(mount.property);
+  if (valueAt(req, mount.property) === null) throw setToNull(mount.property);
   throw missing('must mount these sessions before their guards, routes and get(): app.use(sessions).');
 }
 

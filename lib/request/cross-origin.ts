@@ -1,9 +1,12 @@
+import type { IncomingMessage } from 'node:http';
+
 import { SessionCrossOriginError } from '../errors.js';
 import type { Carrier, Exchange } from '../http/carrier.js';
 import type { Middleware } from '../http/middleware.js';
 import type { CrossOriginCheck } from '../http/origin.js';
 import type { Lifecycle } from '../lifecycle.js';
 import { idOf } from '../session/unverified-claims.js';
+import { RequestSession } from './session-object.js';
 import { type SessionState, signedOut } from './state.js';
 
 /** The state of a request that comes without its session, because a page of another origin has sent it. */
@@ -25,10 +28,22 @@ export function crossOriginRefusal(life: Lifecycle, carrier: Carrier, headerOf: 
   };
 }
 
-/** Refuses unsafe requests of another origin also where no session is asked for. */
-export function requireSameOrigin(headerOf: CrossOriginCheck): Middleware {
+/**
+ * Refuses unsafe requests of another origin also where no session is asked for. A token that was accepted is no page's doing:
+ * a browser sends none by itself.
+ *
+ * @param find the session on a request, if it has been looked for
+ */
+export function requireSameOrigin(
+  headerOf: CrossOriginCheck,
+  find: (req: IncomingMessage) => RequestSession | undefined,
+): Middleware {
+  const isByToken = (session: RequestSession | undefined) => {
+    const state = session && RequestSession.stateOf(session);
+    return state?.signedIn === true && state.via !== undefined;
+  };
   return function requireSameOriginMiddleware(req, _res, next) {
-    if (headerOf(req) === undefined) next();
+    if (headerOf(req) === undefined || isByToken(find(req))) next();
     else next(new SessionCrossOriginError());
   };
 }

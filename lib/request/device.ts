@@ -18,7 +18,7 @@ import type { SessionPayload } from '../session/payload.js';
 import { idOf } from '../session/unverified-claims.js';
 import { deviceAlgorithms } from '../token/device-jwt.js';
 import type { Mount } from './session-object.js';
-import { type SessionState, type SignedOut, signedOut, undecided } from './state.js';
+import { hasSeals, type SessionState, type SignedOut, signedOut, undecided } from './state.js';
 
 /** What asks the requests of one mount for the proof of their device. */
 export interface DeviceGate {
@@ -121,7 +121,8 @@ export function deviceGate(settings: DeviceSettings, { mount, carrier, emit }: D
       const refused = found.signedIn ? refuse(exchange, found.payload, found.refreshed) : undefined;
       const state = refused ?? found;
       if (state.signedIn) {
-        if (state.payload.deviceKey === undefined) offer(exchange, state.payload);
+        // A token binds nothing: its client has no cookie.
+        if (state.payload.deviceKey === undefined && hasSeals(state)) offer(exchange, state.payload);
         return state;
       }
       const isMissing = state.reason === 'device_proof_missing' || refused !== undefined;

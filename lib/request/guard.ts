@@ -71,8 +71,9 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
     }
     putHeaders(res, error);
     const signIn = RequestSession.signInOf(session);
-    const path =
-      redirect && opensPage(req) && takesHeaders(res) ? signIn?.pathFor(req, refusal.unmet?.stepUp) : undefined;
+    // A client that sends tokens can do nothing with a page.
+    const isPage = redirect && RequestSession.stateOf(session).via === undefined && opensPage(req);
+    const path = isPage && takesHeaders(res) ? signIn?.pathFor(req, refusal.unmet?.stepUp) : undefined;
     if (path === undefined) next(error);
     else if (typeof path === 'string') toSignIn(res, path);
     else {

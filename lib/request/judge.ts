@@ -14,6 +14,7 @@ import { findUnmeetable, readRules } from '../options/rule-checks.js';
 import { type Demand, isPromise } from '../rules/demand.js';
 import { judgeOf } from '../rules/judge.js';
 import { isRetryable } from '../session/reasons.js';
+import { challengeOf } from './bearer.js';
 import type { SignedInSession } from './session.js';
 import { type Mount, RequestSession } from './session-object.js';
 
@@ -68,7 +69,15 @@ export function whyNobody(session: RequestSession): NobodyError | undefined {
   if (state.signedIn) return undefined;
   const { reason } = state;
   if (reason === 'cross_origin_request') return new SessionCrossOriginError();
-  return isRetryable(reason) ? new SessionUnavailableError(reason, state.why) : new SessionRequiredError(reason);
+  return isRetryable(reason)
+    ? new SessionUnavailableError(reason, state.why)
+    : new SessionRequiredError(reason, challengeFor(session));
+}
+
+/** A 401 says that tokens are taken, where they are. */
+function challengeFor(session: RequestSession): Record<string, string> {
+  if (!RequestSession.mountOf(session).takesTokens) return {};
+  return { 'WWW-Authenticate': challengeOf(RequestSession.stateOf(session)) };
 }
 
 function refusalOf(session: RequestSession, unmet: Demand | undefined): Refusal | undefined {

@@ -9,6 +9,7 @@ import type { BeginSignIn, Provider } from '../provider/provider.js';
 import type { StepUp } from '../rules/demand.js';
 import type { SessionData, SessionPayload, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
+import type { Via } from '../session/via.js';
 import { isRetryable, type Reason } from '../session/reasons.js';
 import type { RefreshResult, SessionActions, SignedInSession, SignOutOfSession } from './session.js';
 import type { SessionState } from './state.js';
@@ -41,6 +42,10 @@ export interface Mount {
   readonly cookieName: string;
   readonly fleet: Fleet;
   readonly actions: Actions;
+  /** What a request brings its seal in. */
+  readonly via: (exchange: Exchange) => Via;
+  /** Whether tokens are taken in place of seals, so that a 401 says so. */
+  readonly takesTokens: boolean;
   /** How a visitor signs in, once the routes are in use. */
   signIn: MountSignIn | undefined;
   /** Whether a request is for one of the routes of these sessions, once they are in use. */
@@ -198,6 +203,10 @@ class SessionOfThisCopy implements Fields {
 
   get amr() {
     return this.#profile?.amr;
+  }
+
+  get via(): Via | undefined {
+    return this.#state.signedIn ? (this.#state.via ?? this.#mount.via(this.#exchange)) : undefined;
   }
 
   get expiresAt(): Date | undefined {

@@ -1,6 +1,7 @@
 import type { BeginSignIn } from '../provider/provider.js';
 import type { SessionData, SessionUser, TokenSet, User } from '../session/payload.js';
 import type { SessionProfile } from '../session/profile.js';
+import type { Via } from '../session/via.js';
 import type { NotAuthenticated, Reason } from '../session/reasons.js';
 
 /** What became of `session.refresh()`. A refusal leaves the session as it was. */
@@ -67,11 +68,14 @@ export interface SignOutOfSession {
 /** A signed-in visitor. Its fields are read-only, except `data`. */
 export interface SignedInSession<U extends User = SessionUser> extends SessionProfile<U>, SessionActions {
   readonly authenticated: true;
-  /** For calling APIs. It is in no JSON and no log of the session. */
+  /** For calling APIs. It is in no JSON and no log of the session. Empty for an API key. */
   readonly accessToken: string;
+  /** When the access token expires. For an API key the end of the year 9999. */
   readonly expiresAt: Date;
   /** Whether the session is bound to a device, and this request proves it. See the option `deviceBound`. */
   readonly deviceBound: boolean;
+  /** How the request has said who it is. */
+  readonly via: Via;
   /** Whether this request refreshed the session. */
   readonly refreshed: boolean;
   /** Whether the claims are past their expiry and serve only because the provider cannot be asked (`whenUnavailable`). */
@@ -81,7 +85,8 @@ export interface SignedInSession<U extends User = SessionUser> extends SessionPr
   /**
    * Writes `data` into the cookie. With a callback, as of express-session, an error goes to it.
    *
-   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, `ERR_SESSION_COOKIE_TOO_LARGE`
+   * @throws {SessionUseError} `ERR_SESSION_HEADERS_SENT`, `ERR_SESSION_COOKIE_TOO_LARGE`; `ERR_SESSION_NO_COOKIE` where a
+   *   token or a key has come in place of the cookie
    * @example
    * req.session.data.theme = 'dark';
    * await req.session.save();

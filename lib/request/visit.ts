@@ -18,6 +18,7 @@ import { attach, sessionBefore } from './attached.js';
 import { debugVisit } from './debug-lines.js';
 import { unavailableError } from './guard.js';
 import { crossOriginRefusal } from './cross-origin.js';
+import type { BearerSessions } from './bearer.js';
 import type { DeviceGate } from './device.js';
 import type { SealPlacer } from './put-seal.js';
 import { type Mount, RequestSession } from './session-object.js';
@@ -36,6 +37,8 @@ export interface VisitParts {
   readonly seals: SealPlacer;
   readonly mount: Mount;
   readonly settings: VisitSettings;
+  /** Takes tokens in place of seals, where the options say so. */
+  readonly bearer: BearerSessions | undefined;
   /** Makes the middleware itself the guard. */
   readonly guard: Middleware | undefined;
   /** Asks bound sessions for the proof of their device. */
@@ -46,7 +49,8 @@ export interface VisitParts {
  * The way of a request, from its seal to `next()`. It stays synchronous when the keys are cached and nothing has to be
  * refreshed, which is almost every request. `docs/architecture.md` has a table of every way out.
  */
-export function visitMiddleware({ life, carrier, seals, mount, settings, guard, device }: VisitParts): Middleware {
+export function visitMiddleware(parts: VisitParts): Middleware {
+  const { life, carrier, seals, mount, settings, bearer, guard, device } = parts;
   const { isActivity, whenUnavailable, staleMs, isInsecure, isPassive } = settings;
   const refuseCrossOrigin = crossOriginRefusal(life, carrier, settings.crossOriginHeader);
 
@@ -92,6 +96,10 @@ export function visitMiddleware({ life, carrier, seals, mount, settings, guard, 
   }
 
   function findStateNow(exchange: Exchange): SessionState | Promise<SessionState> {
+    // A token in place of a seal. Whatever becomes of it, the cookie beside it counts for nothing.
+    const ofToken = bearer?.(exchange);
+    if (ofToken) return ofToken;
+
     // 1. Read the seals. From another origin they count for nothing. If this one was verified recently and nothing is
     // due, stop here.
     const brought = carrier.read(exchange);

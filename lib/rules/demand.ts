@@ -48,6 +48,7 @@ interface Row<Name extends keyof Rule> {
  * question, which then hears only of sessions that meet all else. A part that is forgotten does not compile.
  */
 const rows: { readonly [Name in keyof Required<Rule>]: Row<Name> } = {
+  via: { ask: (wanted) => (asked) => isOneOf(wanted, asked.session.via) },
   stale: { ask: () => (asked) => !asked.session.stale, help: 'wait' },
   deviceBound: { ask: () => (asked) => asked.session.deviceBound },
   impersonated: { ask: () => (asked) => !isImpersonated(asked.session) },

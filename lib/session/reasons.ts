@@ -1,4 +1,4 @@
-/** The provider, its key set or the device could not be asked. The session may well be good, so its cookie is kept. */
+/** Who is to be asked could not be asked. The session may well be good, so its cookie is kept. */
 export type RetryableReason =
   | 'rate_limit_exceeded'
   | 'timeout'
@@ -7,7 +7,9 @@ export type RetryableReason =
   | 'keys_unavailable'
   | 'provider_misconfigured'
   /** The browser could not prove its device now, and says so. */
-  | 'device_proof_unavailable';
+  | 'device_proof_unavailable'
+  /** The app could not look up an API key. */
+  | 'api_keys_unavailable';
 
 /** The provider has ended this session, or its user must take a step to go on. */
 export type TerminalReason =
@@ -23,6 +25,8 @@ export type FinalReason =
   | 'session_expired'
   /** A page of another origin has sent an unsafe request. The session is good, and this request comes without it. */
   | 'cross_origin_request'
+  /** Nobody holds this API key. */
+  | 'invalid_api_key'
   /** The provider refuses this session and no other, without a word that it has ended. Its seal is left alone. */
   | 'refresh_refused'
   /** The session is bound to a device, and the request brings no proof of it. Its seal is left alone. */
@@ -41,6 +45,7 @@ const retryable = {
   keys_unavailable: true,
   provider_misconfigured: true,
   device_proof_unavailable: true,
+  api_keys_unavailable: true,
 } satisfies Record<RetryableReason, true>;
 
 /** Whether asking again later can have another answer. */
@@ -89,6 +94,10 @@ export type TokenProblem =
   | 'not_yet_valid'
   | 'not_before_malformed'
   | 'issued_at_malformed'
+  /** It is bound to a key of its client (claim `cnf`), for which a client would have to give proof. */
+  | 'bound_to_key'
+  /** It may be an ID token: nothing in it shows that it is an access token. */
+  | 'access_not_shown'
   | 'opaque_without_provider'
   | 'opaque_without_user'
   | 'opaque_without_expiry';
@@ -117,6 +126,16 @@ export type RejectedDetail =
   | 'keys_not_fetched'
   /** The provider object gives no usable rules for its access tokens. */
   | 'rules_unusable'
+  /** A client has sent a token that has expired. */
+  | 'bearer_expired'
+  /** A client has sent a JWT, and only API keys are taken. */
+  | 'jwt_not_taken'
+  /** Nobody holds this API key. */
+  | 'key_without_holder'
+  /** An API key is empty, or longer than 4 KiB. */
+  | 'key_too_long'
+  /** The option `apiKeys` has thrown. */
+  | 'key_lookup_failed'
   /** It was signed out, or revoked. */
   | 'ended'
   /** An old seal came too late, and `refresh.replay` is `revoke`. */

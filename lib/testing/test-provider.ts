@@ -166,7 +166,7 @@ export function standInFor(real: StandsFor, options: TestProviderOptions): Stand
 /** Whatever names a provider and its sessions. */
 function namesOf(real: StandsFor) {
   const { name, id, cookieName, refreshTokens, sealsUserInCamelCase, sealer, revokesSession } = real;
-  const { accessTokenOptions, responseMode, acceptsImpersonation } = real;
+  const { accessTokenOptions, responseMode, acceptsImpersonation, tokensNameClient } = real;
   return {
     name,
     id,
@@ -178,6 +178,7 @@ function namesOf(real: StandsFor) {
     accessTokenOptions,
     responseMode,
     acceptsImpersonation,
+    tokensNameClient,
   };
 }
 

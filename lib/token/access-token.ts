@@ -73,16 +73,7 @@ export function checkAccessToken(
 
   function checkBy(rules: 'opaque' | AccessTokenRules): TokenCheck | Promise<TokenCheck> {
     if (rules === 'opaque') return checkOpaque(payload, nowMs, clockToleranceSeconds);
-    const problem = problemOfRules(rules);
-    if (problem !== undefined) {
-      const message = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
-      return { verdict: 'unknown', reason: 'provider_misconfigured', message };
-    }
-    const keys = keySetOf(provider, rules);
-    const claims = ordinaryClaims(accessToken, keys, rules, nowMs, clockToleranceSeconds);
-    const check = claims
-      ? judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds)
-      : checkWithJose(payload, keys, rules, options, nowMs);
+    const check = checkByRules(provider, payload, rules, options);
     if (payload.tokenKind !== 'undecided' || rules.elseOpaque !== true) return check;
     return isPromiseLike(check) ? Promise.resolve(check).then(decide) : decide(check);
   }
@@ -102,6 +93,27 @@ export function checkAccessToken(
   } catch (error) {
     return verdictOfError(error);
   }
+}
+
+/** Checks a JWT by the rules of its provider. */
+export function checkByRules(
+  provider: Provider,
+  payload: SessionPayload,
+  rules: AccessTokenRules,
+  options: TokenCheckOptions,
+): TokenCheck | Promise<TokenCheck> {
+  const problem = problemOfRules(rules);
+  if (problem !== undefined) {
+    const message = `The access tokens of the ${provider.name} provider cannot be checked. Its accessToken() ${problem}`;
+    return { verdict: 'unknown', reason: 'provider_misconfigured', message };
+  }
+  const { clockToleranceSeconds } = options;
+  const nowMs = Date.now();
+  const keys = keySetOf(provider, rules);
+  const claims = ordinaryClaims(payload.accessToken, keys, rules, nowMs, clockToleranceSeconds);
+  return claims
+    ? judgeClaims(claims, payload, rules, nowMs, clockToleranceSeconds)
+    : checkWithJose(payload, keys, rules, options, nowMs);
 }
 
 /**
@@ -217,10 +229,12 @@ function isAmongSeveral({ issuer }: AccessTokenRules, began: string | undefined)
 
 /**
  * Whether the claims are those of an ID token or of a log-out token (OpenID Connect Core 2, Back-Channel Logout 2.4), which
- * are signed with the same keys. Older versions of Keycloak put a `nonce` into access tokens too, with `typ: Bearer`.
+ * are signed with the same keys. Keycloak and Cognito name the kind. Older versions of Keycloak put a `nonce` into access
+ * tokens too, with `typ: Bearer`.
  */
-function isOtherKind({ at_hash: atHash, events, nonce, typ }: JWTPayload): boolean {
-  return atHash !== undefined || events !== undefined || typ === 'ID' || (nonce !== undefined && typ !== 'Bearer');
+function isOtherKind({ at_hash: atHash, events, nonce, typ, token_use: use }: JWTPayload): boolean {
+  if (typ === 'ID' || use === 'id') return true;
+  return atHash !== undefined || events !== undefined || (nonce !== undefined && typ !== 'Bearer');
 }
 
 /** An opaque token says nothing itself, so the seal must say whose it is: its provider and its user. */
@@ -297,7 +311,7 @@ class OtherType extends Error {
 }
 
 /** The verdict for an error of `jwtVerify` or of the key set. By its code: jose's messages may change. */
-function verdictOfError(error: unknown): TokenCheck {
+export function verdictOfError(error: unknown): TokenCheck {
   // The key was withdrawn. The token cannot be trusted any more, and a refresh brings one that can.
   if (error instanceof KeyNotPublished) return { verdict: 'expired' };
   if (error instanceof OtherType) return invalid('invalid_jwt', 'other_token_type');

@@ -614,6 +614,10 @@ describe('a rule that cannot be one', () => {
     ...[['a'], {}, { all: [] }, { any: [{}] }, { all: ['a'], any: ['b'] }, undefined, NaN, { a: 1 }, () => 'a'].map(
       (value): [string[], unknown] => [['rule.claims'], { claims: { tier: value } }],
     ),
+    ...['Cookie', '', [], null, undefined, true, ['cookie', 'x'], new Array(1)].map((via): [string[], unknown] => [
+      ['rule.via'],
+      { via },
+    ]),
     // What only says that nothing is demanded.
     ...['impersonated', 'stale'].flatMap((name) =>
       [true, null, undefined, 'no', 0].map((value): [string[], unknown] => [[`rule.${name}`], { [name]: value }]),

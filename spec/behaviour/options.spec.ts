@@ -138,6 +138,9 @@ describe('an option with a wrong value', () => {
     ['cookie.maxAge', [0, -1, NaN, -Infinity, '60', null]],
     ['cookie.replaces', [null, {}, 'old', { name: 'old' }]],
     ['header', [null, '', 'x session', 'x:', 1, true, { header: 'x-session' }, ...reservedHeaders]],
+    ['bearer', [null, false, 'api', [], () => true]],
+    ['bearer.audience', [undefined, null, '', [], [''], true, {}]],
+    ['apiKeys', [null, true, {}, 'key']],
     [
       'trustedOrigins',
       [
@@ -603,6 +606,7 @@ describe('a provider that is not whole', () => {
     'revokesSession',
     'acceptsImpersonation',
     'knows',
+    'tokensNameClient',
   ];
   const members = Object.keys(whole).filter((name) => !optionalMembers.includes(name));
   const messageOf = (changes: object) => {

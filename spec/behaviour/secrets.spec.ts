@@ -126,6 +126,15 @@ async function serve(options: SessionOptions = optionsOf(), before?: (app: App) 
       await getSession(req).signIn(JSON.parse(String(req.headers['x-tokens'])) as never);
       res.end();
     });
+    each.get('/save', async (req, res) => {
+      const session = getSession(req);
+      await attempt('what save() throws', () => session.authenticated && session.save());
+      res.end();
+    });
+    each.get('/out', async (req, res) => {
+      await getSession(req).signOut();
+      res.end();
+    });
     each.get('/late', async (req, res) => {
       const session = getSession(req);
       res.write('begun');
@@ -626,6 +635,49 @@ describe('no secret is shown', () => {
     const { searchParams } = new URL((await beginSignIn(app)).back);
     for (const at of ['/login', `/callback?${searchParams.toString()}`, '/logout']) {
       expect((await several.send(sealed, at)).status).toBe(421);
+    }
+  });
+
+  const inPlaceOfCookies: Meets = {
+    codes: {
+      ERR_SESSION_REQUIRED: 401,
+      ERR_SESSION_UNAVAILABLE: 503,
+      ERR_SESSION_NO_COOKIE: 500,
+      ERR_SESSION_API_KEY_RESULT: 500,
+    },
+    reasons: ['invalid_jwt', 'expired_jwt', 'session_revoked', 'invalid_api_key', 'api_keys_unavailable'],
+    events: ['rejected', 'signedOut'],
+  };
+  meeting(inPlaceOfCookies)('in tokens and API keys that are sent in place of a cookie', async () => {
+    const keys = ['held', 'not held', 'odd', 'unknown'].map((name) => [name, random()] as const);
+    for (const [name, key] of keys) scanned.scanner.plant(`an API key that is ${name}`, key);
+    const app = await serve(
+      optionsOf({
+        bearer: true,
+        // As a careless app would have it: each error and each odd answer has the key in it.
+        apiKeys: (key): never => {
+          const name = keys.find(([, each]) => each === key)?.[0];
+          if (name === 'held') return { user: { id: 'robot_01' } } as never;
+          if (name === 'odd') return { user: { key }, [key]: key } as never;
+          if (name === 'unknown') throw Object.assign(new Error(key), { key });
+          return undefined as never;
+        },
+      }),
+    );
+    const bring = (value: string, at: string) =>
+      look(app.browser().get(at, { headers: { authorization: `Bearer ${value}` } }));
+    const { server } = scanned;
+    const { accessToken } = await issue();
+    const tokens = [
+      accessToken,
+      (await issue(expired)).accessToken,
+      await server.forge.foreignKey(server.claims()),
+      await server.signToken(server.claims({ nonce: random() })),
+    ];
+    const ends = ['/', '/guarded', '/asked', '/save', '/refresh', '/late', '/out', '/guarded'];
+    for (const value of [...tokens, ...keys.map(([, key]) => key)]) {
+      scanned.scanner.plant('the end of a token', value.slice(-40));
+      for (const at of ends) await bring(value, at);
     }
   });
 

@@ -100,6 +100,11 @@ const saying =
     Object.assign(req.headers, headers);
     next();
   };
+let bearer = '';
+const withBearer: Handler = (req, _res, next) => {
+  req.headers.authorization = `Bearer ${bearer}`;
+  next();
+};
 
 /** The provider brings no cookie. That it is not looked at shows with one. */
 const hearing = (): Partial<SessionOptions> => ({
@@ -129,6 +134,26 @@ const ways: readonly Way[] = [
       return sealed;
     },
     shows: { authenticated: true, synchronous: true },
+  },
+  {
+    row: ['brings a bearer token that is good', 'signed in', 'left alone', 'goes on'],
+    options: { bearer: true },
+    before: withBearer,
+    bring: async () => {
+      bearer = (await server.issueSession()).accessToken;
+      return seal(expired);
+    },
+    shows: { authenticated: true, via: 'bearer', refreshed: false },
+  },
+  {
+    row: ['brings a bearer token that is not', '`invalid_jwt` and its kin', 'left alone', 'goes on'],
+    options: { bearer: true },
+    before: withBearer,
+    bring: async () => {
+      bearer = await server.forge.foreignKey(server.claims());
+      return seal(expired);
+    },
+    shows: { authenticated: false, reason: 'invalid_jwt_signature', retryable: false },
   },
   {
     row: ['is an unsafe one of another origin', '`cross_origin_request`', 'left alone', 'goes on'],

@@ -352,7 +352,14 @@ describe('the session on the request', () => {
     const { json } = await createBrowser(app.url).get('/', cookieHeader(sealed));
     expect(json).toEqual(
       JSON.parse(
-        JSON.stringify({ ...known, accessToken: undefined, deviceBound: false, refreshed: false, stale: false }),
+        JSON.stringify({
+          ...known,
+          accessToken: undefined,
+          via: 'cookie',
+          deviceBound: false,
+          refreshed: false,
+          stale: false,
+        }),
       ),
     );
   });

@@ -234,6 +234,9 @@ const cases = sources('ts', {
     requireSession({ claims: { email_verified: true, groups: { all: ['staff', 'owners'] }, level: { any: [1, 2] } } });
     requireSession({ any: [{ roles: 'admin' }, { permissions: 'billing:read' }] });
     requireSession({ impersonated: false, stale: false, deviceBound: true });
+    requireSession({ via: ['cookie', 'header'] });
+    // @ts-expect-error TS2820 the header's own name is no way
+    requireSession({ via: 'Bearer' });
     requireSession({ check: (session, req) => session.user.id === req.headers['x-user'] });
     requireSession({ check: async (session) => Promise.resolve(session.roles.includes('admin')) });
     // With the request of the app's framework, or without a type.

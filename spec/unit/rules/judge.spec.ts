@@ -1,9 +1,18 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
-import type { ClaimValue, Rule, Rules, SignedInSession, Wanted } from 'express-sealed-session';
+import type { ClaimValue, Rule, Rules, SignedInSession, Via, Wanted } from 'express-sealed-session';
 
 import type { Asked, Demand } from '../../../lib/rules/demand.js';
 import { judgeOf } from '../../../lib/rules/judge.js';
+
+// The time stands still: a sign-in that is almost too old must not become so while the combinations are tried.
+const nowMs = Date.now();
+beforeEach(() => {
+  jest.spyOn(Date, 'now').mockReturnValue(nowMs);
+});
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 
 type Part = keyof Rule;
 
@@ -11,6 +20,7 @@ type Part = keyof Rule;
 const parts: {
   readonly [Name in Part]-?: { rule: NonNullable<Rule[Name]>; meets: Partial<Fields>; fails: Partial<Fields>[] };
 } = {
+  via: { rule: ['cookie', 'header'], meets: { via: 'header' }, fails: [{ via: 'bearer' }, { via: 'apiKey' }] },
   stale: { rule: false, meets: { stale: false }, fails: [{ stale: true }] },
   deviceBound: { rule: true, meets: { deviceBound: true }, fails: [{ deviceBound: false }] },
   impersonated: {
@@ -46,6 +56,7 @@ const names = Object.keys(parts) as Part[];
 
 type Fields = Pick<
   SignedInSession,
+  | 'via'
   | 'stale'
   | 'deviceBound'
   | 'organizationId'
@@ -62,6 +73,7 @@ type Fields = Pick<
 >;
 
 const nothing: Fields = {
+  via: 'apiKey',
   stale: false,
   deviceBound: false,
   organizationId: undefined,
@@ -78,7 +90,7 @@ const nothing: Fields = {
 };
 
 function ago(seconds: number): Date {
-  return new Date(Date.now() - seconds * 1000);
+  return new Date(nowMs - seconds * 1000);
 }
 
 function asked(fields: Partial<Fields>): Asked {
@@ -165,6 +177,8 @@ const wantedClaim: fc.Arbitrary<Wanted<ClaimValue>> = fc.oneof(
 );
 const claimName = fc.constantFrom('x', 'https://app.example/x', 'constructor', 'a.b');
 
+const way = fc.constantFrom<Via>('cookie', 'header', 'bearer');
+
 const partsOfRules: Readonly<Record<Exclude<Part, 'check'>, fc.Arbitrary<unknown>>> = {
   permissions: wanted,
   roles: wanted,
@@ -172,6 +186,7 @@ const partsOfRules: Readonly<Record<Exclude<Part, 'check'>, fc.Arbitrary<unknown
   featureFlags: wanted,
   claims: fc.dictionary(claimName, wantedClaim, { minKeys: 1, maxKeys: 2, noNullPrototype: true }),
   organizationId: fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 2 })),
+  via: fc.oneof(way, fc.array(way, { minLength: 1, maxLength: 2 })),
   impersonated: fc.constant(false),
   stale: fc.constant(false),
   acr: fc.oneof(value, fc.array(value, { minLength: 1, maxLength: 2 })),
@@ -194,6 +209,7 @@ const sessions = fc.record<Partial<Fields>>({
   entitlements: held,
   featureFlags: held,
   organizationId: fc.option(value, { nil: undefined }),
+  via: way,
   stale: fc.boolean(),
   acr: fc.option(value, { nil: undefined }),
   amr: held,
@@ -234,6 +250,7 @@ function isMetByReference(rules: Rules, fields: Partial<Fields>): boolean {
     rules.impersonated === undefined || (of.impersonator === undefined && !Object.hasOwn(of.claims, 'act')),
     rules.acr === undefined || new Set([rules.acr].flat()).has(of.acr ?? ''),
     rules.maxAuthAgeSeconds === undefined || wasWithin(of.authenticatedAt, rules.maxAuthAgeSeconds),
+    rules.via === undefined || new Set([rules.via].flat()).has(of.via),
     rules.stale === undefined || !of.stale,
     rules.deviceBound === undefined || of.deviceBound,
   ].every(Boolean);
