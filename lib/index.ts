@@ -39,8 +39,9 @@ export type {
 export type { ClaimValue, GuardOptions, OneOf, Rule, RuleRequest, Rules, Wanted } from './options/rule.js';
 export type { ApiKeyHolder, ApiKeyLookup, BearerOptions } from './options/bearer.js';
 export type { Via } from './session/via.js';
-export { workos, type WorkosOptions } from './provider/workos.js';
+export { workos, type WorkosOptions, type WorkosUser } from './provider/workos.js';
 export { oidc } from './provider/oidc.js';
+export type { OidcUser } from './provider/oidc-user.js';
 export type { Agents } from './wire/agents.js';
 export type { ClientAuthentication, ClientAuthenticationFunction, ClientKey } from './wire/client-authentication.js';
 export type { ClaimMap, ClaimMapper, Granted, MappedClaim } from './session/claim-map.js';

@@ -7,6 +7,18 @@ const protocolClaims = new Set(
   'iss sub aud exp iat nbf jti nonce azp at_hash c_hash s_hash auth_time sid acr amr sub_jwk session_expiry'.split(' '),
 );
 
+/** A user of an OpenID provider: the claims about the person of the ID token, or of userinfo, with `sub` as `id`. */
+export interface OidcUser extends User {
+  readonly preferred_username?: string;
+  readonly given_name?: string;
+  readonly family_name?: string;
+  readonly picture?: string;
+  readonly email_verified?: boolean;
+  readonly locale?: string;
+  readonly zoneinfo?: string;
+  readonly updated_at?: number;
+}
+
 /** The person that claims are about. */
 export function readUser(claims: Claims): User {
   const personal = Object.entries(claims).filter(([claim]) => !protocolClaims.has(claim));

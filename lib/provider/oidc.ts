@@ -17,7 +17,7 @@ import { send } from '../wire/token-endpoint.js';
 import { type Metadata, metadataSource } from './oidc-metadata.js';
 import { type Tell, tellNoRefreshToken, tellOldClaims } from './oidc-notices.js';
 import { isAsymmetric, type OidcOptions, readOidcOptions } from './oidc-options.js';
-import { hasGuardedClaims, lacksScope, readUser, signInFacts, userAfterRefresh } from './oidc-user.js';
+import { hasGuardedClaims, lacksScope, readUser, signInFacts, userAfterRefresh, type OidcUser } from './oidc-user.js';
 import { definedOnly, refuseParameters } from './parameters.js';
 import type {
   AccessTokenRules,
@@ -48,7 +48,7 @@ const ignoredAtRefresh: ReadonlySet<string | undefined> = new Set([
 const ofTheTokenItself = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'exp', 'iat', 'nbf', 'jti']);
 
 /**
- * Any OpenID Connect provider, by discovery. The metadata is fetched when it is first needed, not at the start. Wrong
+ * Any OpenID Connect provider, by discovery. The type parameter is what the app knows of its users: nothing checks it. The metadata is fetched when it is first needed, not at the start. Wrong
  * options are reported by `withSession`, with all others.
  *
  * @example
@@ -57,7 +57,7 @@ const ofTheTokenItself = new Set(['nonce', 'at_hash', 'c_hash', 's_hash', 'exp',
  *   password: process.env.SESSION_PASSWORD,
  * });
  */
-export function oidc(options: OidcOptions): Provider<SessionUser> {
+export function oidc<U extends User = OidcUser & SessionUser>(options: OidcOptions): Provider<U> {
   const { given: own, problems } = readOidcOptions(options);
   // With problems there is no provider to build. `withSession` reports them, and no method is called.
   const given = problems.length ? { issuer: 'https://invalid.example', clientId: '' } : own;
@@ -392,7 +392,8 @@ export function oidc(options: OidcOptions): Provider<SessionUser> {
     },
     readLogoutToken: async (token, settings = usualSettings) => verifyLogoutToken(token, await tokenRules(settings)),
   } satisfies Provider);
-  return provider;
+  // What its users are is for the app to say.
+  return provider as Provider<U>;
 }
 
 /** The asymmetric algorithms that the metadata names, or the one that every provider has. */

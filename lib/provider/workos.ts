@@ -22,6 +22,20 @@ import { definedOnly, refuseParameters } from './parameters.js';
 import type { BeginSignIn, NoticeHeaders, Provider, RefreshGrant, SignInRequest, TokenRequest } from './provider.js';
 import { readWorkosWebhook } from './workos-webhook.js';
 
+/** A user of WorkOS, in camelCase as its JavaScript packages seal it. */
+export interface WorkosUser extends User {
+  readonly email: string;
+  readonly emailVerified: boolean;
+  readonly firstName: string | null;
+  readonly lastName: string | null;
+  readonly profilePictureUrl: string | null;
+  readonly lastSignInAt: string | null;
+  readonly externalId: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
 export interface WorkosOptions {
   /** From the WorkOS dashboard, `client_…`. */
   clientId: string | undefined;
@@ -70,7 +84,7 @@ const checks: Checks<WorkosOptions> = {
  *   password: process.env.SESSION_PASSWORD,
  * });
  */
-export function workos(options: WorkosOptions): Provider<SessionUser> {
+export function workos(options: WorkosOptions): Provider<WorkosUser & SessionUser> {
   const { given, problems } = readOptions('provider', options, checks);
   // With problems there is no provider to build. `withSession` reports them, and no method is called.
   const {
@@ -182,7 +196,7 @@ export function workos(options: WorkosOptions): Provider<SessionUser> {
     ...(webhookSecret !== undefined && {
       readWebhook: (body: Buffer, headers: NoticeHeaders) => readWorkosWebhook(body, headers, webhookSecret),
     }),
-  } satisfies Provider);
+  } satisfies Provider) as unknown as Provider<WorkosUser & SessionUser>;
 }
 
 /** What a sign-in asks for, in WorkOS's names. */

@@ -195,6 +195,58 @@ const cases = sources('ts', {
     staff.signedIn(req).user.badge = 1;
   `,
 
+  'types the users of WorkOS and of OpenID without a word': `
+    import type { IncomingMessage } from 'node:http';
+    import { createSessionManager, oidc, type User, withSession, workos } from 'express-sealed-session';
+    declare const req: IncomingMessage;
+    const password = 'secret';
+    const shop = { issuer: 'https://id.example.com', clientId: 'id', clientSecret: 'secret' };
+    const w = withSession({ provider: workos({ clientId: 'id', apiKey: 'key' }), password });
+    w.signedIn(req).user.firstName satisfies string | null;
+    w.signedIn(req).user.emailVerified satisfies boolean;
+    (await w.authorize(req)).user.metadata satisfies Readonly<Record<string, string>>;
+    const o = withSession({ provider: oidc(shop), password });
+    o.signedIn(req).user.given_name satisfies string | undefined;
+    o.get(req).user?.email satisfies string | null | undefined;
+    const answer = await createSessionManager({ provider: oidc(shop), password }).load(undefined).authenticate();
+    if (answer.authenticated) answer.user.picture satisfies string | undefined;
+    // @ts-expect-error TS1360 the one's user is not the other's
+    o.signedIn(req).user.firstName satisfies string;
+    // @ts-expect-error TS1360 the one's user is not the other's
+    w.signedIn(req).user.given_name satisfies string;
+
+    interface Staff extends User { readonly badge: number }
+    const staff = withSession({
+      provider: oidc<Staff>(shop),
+      password,
+      required: { check: (session) => session.user.badge > 1 },
+      onSignIn: ({ session }) => void (session.user.badge satisfies number),
+      bearer: { audience: 'https://api.example.com' },
+      apiKeys: async (key) => (key === 'key' ? { user: { id: 'robot', badge: 1 }, roles: ['robot'] } : undefined),
+    });
+    staff.signedIn(req).user.badge satisfies number;
+    staff.require({ check: ({ user }) => user.badge > 1 });
+    // @ts-expect-error TS2344 whoever it is, there is an id
+    oidc<{ badge: number }>(shop);
+    // @ts-expect-error TS2322 a key's holder is a user like the others
+    withSession({ provider: oidc<Staff>(shop), password, apiKeys: () => ({ user: { id: 'robot' } }) });
+  `,
+
+  'tells how a request has said who it is': `
+    import { type ApiKeyHolder, type BearerOptions, type SignedInSession, type Via, withSession, workos } from 'express-sealed-session';
+    declare const session: SignedInSession;
+    session.via satisfies Via;
+    const base = { provider: workos({ clientId: 'id', apiKey: 'key' }), password: 'secret' };
+    withSession({ ...base, bearer: true, trustedOrigins: ['https://admin.example.com'] });
+    const tokens: BearerOptions = { audience: process.env.AUDIENCE };
+    withSession({ ...base, bearer: tokens });
+    const holder: ApiKeyHolder = { user: { id: 'robot' }, permissions: ['a'] };
+    // @ts-expect-error TS2322 whose audience?
+    withSession({ ...base, bearer: {} });
+    // @ts-expect-error TS2367 no such way
+    if (session.via === 'api-key') throw new Error();
+  `,
+
   'types nothing by a cast: getSession has no type parameter': `
     import type { IncomingMessage } from 'node:http';
     import { getSession, type Session, type User } from 'express-sealed-session';
@@ -492,6 +544,8 @@ const cases = sources('ts', {
           return error.problems.length;
         case 'ERR_SESSION_FORBIDDEN':
           return error.demand.length;
+        case 'ERR_SESSION_CROSS_ORIGIN':
+          return error.status;
         case 'ERR_SESSION_SIGN_IN_FAILED':
           return (error.failure satisfies SignInFailure).length;
       }
@@ -590,6 +644,11 @@ const augmentedOnly = sources('ts', {
     const password = 'secret';
     const options: SessionOptions = { provider: workos({ clientId: 'id', apiKey: 'key' }), password };
     const other = oidc({ issuer: 'https://id.example.com', clientId: 'id', clientSecret: 'secret' });
+    // What the provider knows of its users, and what the app has added.
+    const w = withSession({ provider: workos({ clientId: 'id', apiKey: 'key' }), password });
+    w.signedIn(req).user.firstName satisfies string | null;
+    w.signedIn(req).user.plan satisfies 'free' | 'paid';
+    withSession({ provider: other, password }).signedIn(req).user.given_name satisfies string | undefined;
     for (const sessions of [withSession(options), withSession({ provider: other, password })]) {
       sessions.signedIn(req).user.plan satisfies 'free' | 'paid';
       sessions.get(req) satisfies typeof session;

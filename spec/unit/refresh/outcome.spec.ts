@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { oidc, workos } from 'express-sealed-session';
+import { oidc, workos, type Provider } from 'express-sealed-session';
 
 import { ProviderFailure } from '../../../lib/wire/failure.js';
 import type { Answer } from '../../../lib/wire/token-endpoint.js';
@@ -13,7 +13,7 @@ const tokens = { access_token: 'the new one', refresh_token: 'the next one' };
 const refusal = { error: 'invalid_grant' };
 const both = { ...tokens, ...refusal };
 
-const judged = (status: number, body: Record<string, unknown>, by = provider) =>
+const judged = (status: number, body: Record<string, unknown>, by: Provider = provider) =>
   judgeAnswer({ kind: 'answered', status, body, retryAfterSeconds: 7 }, by, previous);
 const unavailable = (reason: string, fault: Fault) =>
   expect.objectContaining({ kind: 'unavailable', reason, fault, retryAfterSeconds: 7 });
