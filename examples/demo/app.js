@@ -107,6 +107,7 @@ export async function createApp(origin, certificate) {
   app.use('/api/demo', sessions.requireSameOrigin());
   app.post('/api/demo/expire', (req, res) => {
     clock.turnForward(lifetimeMs);
+    forgetProof(res);
     activity.tell('Clock turned forward → every access token has expired', { aheadMs: clock.aheadMs() });
     res.json({});
   });
@@ -165,8 +166,7 @@ export async function createApp(origin, certificate) {
     });
     app.post('/api/copy/later', sessions.require(), (req, res) => {
       clock.turnForward(proofSeconds * 1000);
-      // The browser's own clock was not turned: by now it would have dropped the proof.
-      res.clearCookie(`__Host-${cookieName}-proof`, { path: '/', secure: true, httpOnly: true, sameSite: 'lax' });
+      forgetProof(res);
       activity.tell('Clock turned ten minutes forward → the proof has expired', { aheadMs: clock.aheadMs() });
       res.json({});
     });
@@ -204,6 +204,11 @@ export async function createApp(origin, certificate) {
   });
 
   return app;
+}
+
+/** The browser's own clock was not turned forward: it drops the proof of its device here, and gets another one. */
+function forgetProof(res) {
+  res.clearCookie(`__Host-${cookieName}-proof`, { path: '/', secure: true, httpOnly: true, sameSite: 'lax' });
 }
 
 /** The session cookie as the browser will have it after this answer: how long, and how it begins. */
