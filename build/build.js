@@ -6,6 +6,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { transformSync } from '@swc/core';
+import ts from 'typescript';
 
 import { buildCommonJs } from './commonjs.js';
 import { trimDeclarations } from './declarations.js';
@@ -30,10 +31,22 @@ for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
 
 /**
  * Without comments and in short names, or both builds and the command line do not fit into 280 kB packed. Functions and
- * classes keep their names: a stack still says where.
+ * classes keep their names, and each statement has a line of its own: Node prints the line of an error that nobody catches.
  */
 function minified(file) {
-  const minify = { compress: true, mangle: { keep_fnames: true, keep_classnames: true }, module: true };
+  const minify = { compress: { sequences: false }, mangle: { keep_fnames: true, keep_classnames: true }, module: true };
   const jsc = { target: 'es2022', parser: { syntax: 'ecmascript' }, minify };
-  return transformSync(readFileSync(file, 'utf8'), { jsc, minify: true, module: { type: 'es6' } }).code;
+  const { code } = transformSync(readFileSync(file, 'utf8'), { jsc, minify: true, module: { type: 'es6' } });
+  const starts = [];
+  const visit = (node) => {
+    const children = ts.isClassLike(node) ? node.members : node.statements;
+    for (const child of children ?? []) if (child.getStart() > 0) starts.push(child.getStart());
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, code, ts.ScriptTarget.ES2022, true));
+  const cuts = [0, ...starts.sort((one, other) => one - other), code.length];
+  return cuts
+    .slice(1)
+    .map((end, index) => code.slice(cuts[index], end))
+    .join('\n');
 }
