@@ -413,6 +413,17 @@ describe('docs/reference/errors.md and reasons.md', () => {
     }
   });
 
+  it('has words in snake_case for whatever a program compares', () => {
+    const words = [
+      ...['SignInFailure'].flatMap((name) => namedValues('errors.ts', name)),
+      ...namedValues('events.ts', 'Misconfiguration'),
+      ...['Reason', 'RejectedDetail', 'RefreshSource'].flatMap((name) => namedValues('session/reasons.ts', name)),
+      ...namedValues('session/sign-in-check.ts', 'SignInCheck'),
+    ];
+    expect(words.length).toBeGreaterThan(80);
+    expect(words.filter((word) => !/^[a-z]+(_[a-z0-9]+)*$/.test(word))).toEqual([]);
+  });
+
   it('says which reasons are retryable', () => {
     const retryable = [...entries('reasons', 'Reasons')].filter(([, entry]) => entry.includes('**Retryable:** yes'));
     expect(retryable.map(([reason]) => reason).sort()).toEqual(
