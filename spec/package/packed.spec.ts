@@ -270,6 +270,7 @@ describe('errors in minified code', () => {
     SessionRequiredError: ['expired_jwt'],
     SessionForbiddenError: ['roles'],
     SessionCrossOriginError: [],
+    SessionStepUpError: ['acr'],
     SessionUnavailableError: ['timeout'],
     SessionSignInError: ['flow_missing'],
     SessionUseError: ['ERR_SESSION_HEADERS_SENT', 'The headers are sent.'],
