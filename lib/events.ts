@@ -51,8 +51,8 @@ interface About {
 /** What every event has. */
 export interface Counted {
   /**
-   * For how many events this one stands, where it is more than itself: no visitor can fill a log. At most 30 of a kind
-   * are told in a minute.
+   * For how many events this one stands, where it is more than itself: no visitor can fill a log. Of a kind, at
+   * most 30 are told in a minute, and 100 of one session.
    */
   readonly count?: number;
 }

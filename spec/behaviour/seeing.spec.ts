@@ -133,9 +133,10 @@ describe('no visitor can fill a log', () => {
   it('with an old cookie again and again', async () => {
     const { send, told } = await serve();
     const { sealed } = await sealedSession(workos.server, expired);
-    for (let visits = 0; visits < 50; visits += 1) expect((await send(sealed)).status).toBe(200);
+    for (let visits = 0; visits < 120; visits += 1) expect((await send(sealed)).status).toBe(200);
     const named = (name: string) => told.filter((event) => event.name === name).length;
-    expect([named('refreshed'), named('written')]).toEqual([31, 30]);
+    // One has led the refresh.
+    expect([named('refreshed'), named('written')]).toEqual([101, 100]);
   });
 
   it('with callbacks that no sign-in has begun', async () => {
@@ -157,9 +158,9 @@ describe('no visitor can fill a log', () => {
     const { send, told } = await serve();
     const one = await sealedSession(workos.server, expired, { refreshToken: undefined });
     const other = await sealedSession(workos.server, expired, { refreshToken: undefined });
-    for (let visits = 0; visits < 40; visits += 1) await send(one.sealed);
+    for (let visits = 0; visits < 110; visits += 1) await send(one.sealed);
     await send(other.sealed);
-    expect(told).toHaveLength(31);
+    expect(told).toHaveLength(101);
     expect(told.at(-1)).toMatchObject({ sessionId: other.sessionId });
   });
 });
