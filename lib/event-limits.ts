@@ -10,7 +10,7 @@ const mostOfSession = 100;
 const mostOfStrangers = 30;
 
 // What makes two events of one kind. Not the words that a visitor may choose among many, such as `providerError`.
-const words = ['sessionId', 'reason', 'detail', 'failure', 'source', 'what'];
+const words = ['sessionId', 'userId', 'reason', 'detail', 'failure', 'cause', 'source', 'what'];
 
 const minuteMs = 60_000;
 

@@ -26,15 +26,13 @@ export function readPasted(given: string, name: string | undefined, sealers: rea
     .trim();
   if (text === '') throw new UsageError('Standard input is empty. Paste the cookie there, or pipe it in.');
   const header = text.replace(/^(set-)?cookie:\s*/i, '').replace(/\s*\n\s*/g, '');
-  if (header === text && !/[=;]/.test(text)) return { seals: [text], name: undefined, pieces: 1 };
+  // A seal of the Ruby SDK may end with "=".
+  if (header === text && /^[^=;]+={0,2}$/.test(text)) return { seals: [text], name: undefined, pieces: 1 };
 
   const names = header.split(';').map((pair) => pair.slice(0, Math.max(0, pair.indexOf('='))).trim());
   const wanted = name ?? guess(header, names, sealers);
-  if (wanted === undefined) {
-    // A seal of the Ruby SDK ends with "=", like a pair without a value.
-    if (!header.includes(';') && isRecognised(text, sealers)) return { seals: [text], name: undefined, pieces: 1 };
+  if (wanted === undefined)
     throw new UsageError('No session cookie is in that text. With --name its name can be given.');
-  }
   const seals = sealCandidates(header, wanted);
   if (seals.length === 0) throw new UsageError('No cookie of that name is in that text.');
   const pieces = names.filter((each) => each.startsWith(`${wanted}.`)).length;
