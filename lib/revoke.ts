@@ -11,7 +11,7 @@ export type Revoking = ReturnType<typeof createRevoking>;
 /** Which sessions, by what the app or the provider knows of them. */
 export type Named = RevokeTarget | { readonly sid: string };
 
-interface RevokeOptions {
+export interface RevokeOptions {
   readonly cause: EndCause;
   readonly atMs?: number | undefined;
 }
