@@ -3,7 +3,7 @@ import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'coverage/', 'node_modules/'] },
+  { ignores: ['dist/', 'coverage/', 'node_modules/', 'matrix/work/', 'matrix/packed/', 'matrix/apps/next/'] },
   eslint.configs.recommended,
   {
     files: ['lib/**/*.ts', 'spec/**/*.ts'],
@@ -30,7 +30,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['**/*.js'],
+    files: ['**/*.{js,cjs,mjs}'],
     languageOptions: {
       globals: {
         process: 'readonly',
@@ -42,6 +42,10 @@ export default tseslint.config(
         Buffer: 'readonly',
       },
     },
+  },
+  {
+    files: ['matrix/apps/*.cjs'],
+    languageOptions: { globals: { require: 'readonly', exports: 'writable', __dirname: 'readonly' } },
   },
   {
     files: ['examples/**/public/**/*.js'],
