@@ -34,15 +34,19 @@ export abstract class SessionError extends Error {
 
 /** One thing wrong with the options: where (`provider.clientId`) and what to do about it, never the value. */
 export interface ConfigProblem {
+  /** The path of the option: `provider.clientId`. */
   readonly path: string;
+  /** What is wrong and what to do, as the end of a sentence that begins with the path. */
   readonly message: string;
 }
 
 /** The options cannot work, or a middleware is missing. Thrown while the app starts, with every problem at once. */
 export class SessionConfigError extends SessionError {
   // Names are literals: a minifier renames the class.
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionConfigError';
   readonly code: 'ERR_SESSION_CONFIG' | 'ERR_SESSION_MIDDLEWARE_MISSING' | 'ERR_SESSION_PROPERTY_TAKEN';
+  /** Everything that is wrong, each by its option path. */
   readonly problems: readonly ConfigProblem[];
 
   constructor(problems: readonly ConfigProblem[], code: SessionConfigError['code'] = 'ERR_SESSION_CONFIG') {
@@ -60,8 +64,10 @@ export class SessionConfigError extends SessionError {
 
 /** 401: this route needs a signed-in visitor. `reason` says why the visitor is not one. */
 export class SessionRequiredError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionRequiredError';
   readonly code = 'ERR_SESSION_REQUIRED';
+  /** Why nobody is signed in. */
   readonly reason: FinalReason;
 
   constructor(reason: FinalReason, headers: Readonly<Record<string, string>> = {}) {
@@ -72,8 +78,10 @@ export class SessionRequiredError extends SessionError {
 
 /** 403: signed in, but without what the route's rule asks for. `demand` names the part of the rule. */
 export class SessionForbiddenError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionForbiddenError';
   readonly code = 'ERR_SESSION_FORBIDDEN';
+  /** The part of the rule that is not met, such as `permissions`. */
   readonly demand: string;
 
   constructor(demand: string) {
@@ -84,6 +92,7 @@ export class SessionForbiddenError extends SessionError {
 
 /** 403: a page of another origin has sent a request that could change something. It comes without the session. */
 export class SessionCrossOriginError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionCrossOriginError';
   readonly code = 'ERR_SESSION_CROSS_ORIGIN';
 
@@ -100,11 +109,14 @@ export interface StepUpDetails {
 
 /** 401: signed in, but too long ago or not in the way that the route's rule asks for (RFC 9470). */
 export class SessionStepUpError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionStepUpError';
   readonly code = 'ERR_SESSION_STEP_UP_REQUIRED';
   /** The part of the rule. */
   readonly demand: string;
+  /** How recently the visitor must have signed in, in seconds. */
   readonly maxAuthAgeSeconds: number | undefined;
+  /** The `acr` values of which the session must have one. */
   readonly acrValues: readonly string[] | undefined;
 
   constructor(demand: string, { maxAuthAgeSeconds, acrValues }: StepUpDetails = {}) {
@@ -137,9 +149,13 @@ export interface WhyUnavailable {
 
 /** The `cause` of a 503: what the provider answered, or why it did not. */
 export class ProviderUnavailableError extends Error {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'ProviderUnavailableError';
+  /** Why it could not be asked. */
   readonly reason: RetryableReason;
+  /** The HTTP status of the answer, where there was one. */
   readonly status: number | undefined;
+  /** The registered OAuth error code, or the system's code. */
   readonly error: string | undefined;
 
   constructor(reason: RetryableReason, { status, error }: WhyUnavailable) {
@@ -157,9 +173,12 @@ export class ProviderUnavailableError extends Error {
 
 /** 503: whether the visitor is signed in cannot be known right now. Never a sign-out: the cookie is kept. */
 export class SessionUnavailableError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionUnavailableError';
   readonly code = 'ERR_SESSION_UNAVAILABLE';
+  /** Why it cannot be known now. */
   readonly reason: RetryableReason;
+  /** When to come back, in seconds, as `Retry-After` says. */
   readonly retryAfterSeconds: number;
   /** What the provider answered, or why it did not. For logs: it holds codes only. */
   override readonly cause: ProviderUnavailableError;
@@ -225,8 +244,10 @@ export interface SignInErrorDetails {
 
 /** 400: a sign-in that did not end in a session. `failure` says why. 503 where the provider says to try again. */
 export class SessionSignInError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionSignInError';
   readonly code = 'ERR_SESSION_SIGN_IN_FAILED';
+  /** Why it did not end in a session. */
   readonly failure: SignInFailure;
   /** The provider's error, where it sent one: a registered code, or `other`. Never its text. */
   readonly providerError: string | undefined;
@@ -250,6 +271,7 @@ export class SessionSignInError extends SessionError {
 
 /** A call that cannot be done as it was made. `message` says what to change. */
 export class SessionUseError extends SessionError {
+  /** The name of the class. Match on `code`. */
   override readonly name = 'SessionUseError';
   readonly code:
     | 'ERR_SESSION_HEADERS_SENT'

@@ -63,6 +63,7 @@ export interface Counted {
  * `express-sealed-session:` and its name.
  */
 export interface SessionEvents {
+  /** Somebody has signed in. */
   signedIn: About & { readonly userId: string };
   /** A browser came to the callback, and no sign-in came of it. */
   signInFailed: {
@@ -111,6 +112,7 @@ export interface SessionEvents {
     /** How many of them brought other cookies: the browser keeps cookies of this host, and ours is not among them. */
     readonly withOtherCookies: number;
   };
+  /** Somebody has signed out. */
   signedOut: About;
   /** Sessions have ended, in this process or by its doing. A sign-out of one session is `signedOut`. */
   ended: Ended & { readonly cause: EndCause };

@@ -27,7 +27,13 @@ export type RefreshSessionResult<U extends User = SessionUser> =
 export interface LoadedSession<U extends User = SessionUser> {
   /** The seal as it is now: after a successful refresh, the new one. */
   readonly sealed: string | undefined;
-  /** Who this is, by the access token alone: nothing is refreshed. */
+  /**
+   * Who this is, by the access token alone: nothing is refreshed.
+   *
+   * @example
+   * const who = await sessions.load(sealed).authenticate();
+   * if (who.authenticated) console.log(who.user.id);
+   */
   authenticate(): Promise<AuthenticateResult<U>>;
   /**
    * Runs the refresh grant and seals the new tokens, under `password` if one is given (rotation). What the seal or the
@@ -43,10 +49,16 @@ export interface LoadedSession<U extends User = SessionUser> {
     organizationId?: string | undefined;
     password?: Password | undefined;
   }): Promise<RefreshSessionResult<U>>;
-  /** Where a browser ends the session at the provider, also with an expired access token. */
+  /**
+   * Where a browser ends the session at the provider, also with an expired access token.
+   *
+   * @example
+   * const url = await sessions.load(sealed).logoutUrl({ returnTo: 'https://app.example.com/' });
+   */
   logoutUrl(options?: { returnTo?: string | undefined }): Promise<string | undefined>;
 }
 
+/** What comes with a seal. */
 export interface LoadOptions {
   /**
    * The value of the cookie that proves the device, with the option `deviceBound`: a session that is bound is refused without
@@ -57,7 +69,12 @@ export interface LoadOptions {
 
 /** The sessions of an app, without HTTP. */
 export interface SessionManager<U extends User = SessionUser> {
-  /** What is wrong with the seal, `authenticate()` and `refresh()` say: `load()` throws for options that nobody reads only. */
+  /**
+   * What is wrong with the seal, `authenticate()` and `refresh()` say: `load()` throws for options that nobody reads only.
+   *
+   * @example
+   * const who = await sessions.load(sealed).authenticate();
+   */
   load(sealed: string | undefined, options?: LoadOptions): LoadedSession<U>;
   /**
    * Seals the tokens of an authentication response: the answer of WorkOS's SDK as it is, or the fields of a `TokenSet`.

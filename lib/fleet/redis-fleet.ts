@@ -6,6 +6,7 @@ import { redisCoordinator } from './redis-coordinator.js';
 import { redisLedger } from './redis-ledger.js';
 import { timedCommands } from './timed-commands.js';
 
+/** The options of `redisFleet()`. */
 export interface RedisFleetOptions {
   /**
    * The app's own connected client of node-redis or ioredis: stand-alone, Sentinel or Cluster. It is neither connected

@@ -16,11 +16,17 @@ export interface BearerOptions {
 
 /** Who holds an API key, and what they may do. */
 export interface ApiKeyHolder<U extends User = SessionUser> {
+  /** Who holds the key. */
   readonly user: U;
+  /** The organization that the key is for. */
   readonly organizationId?: string | undefined;
+  /** The roles that guards read. Default: none. */
   readonly roles?: readonly string[] | undefined;
+  /** The permissions that guards read. Default: none. */
   readonly permissions?: readonly string[] | undefined;
+  /** The entitlements that guards read. Default: none. */
   readonly entitlements?: readonly string[] | undefined;
+  /** The feature flags that are on. Default: none. */
   readonly featureFlags?: readonly string[] | undefined;
   /** What `session.claims` shows. Default: nothing. */
   readonly claims?: SessionClaims | undefined;

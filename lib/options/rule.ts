@@ -16,6 +16,7 @@ export type ClaimValue = string | number | boolean | null;
 
 /** A request, with what Express has found in its path. */
 export interface RuleRequest extends IncomingMessage {
+  /** The parameters of the route, where the framework has them. */
   readonly params?: Readonly<Record<string, OneOf | undefined>>;
 }
 
@@ -30,9 +31,13 @@ interface RuleFunctions<U extends User> {
  * all. A bare list of permissions or roles is refused, because one reader takes it for "all" and another for "any".
  */
 export interface Rule<U extends User = SessionUser> {
+  /** Permissions that the session must have: one, or `{ all }` or `{ any }` of several. */
   readonly permissions?: Wanted;
+  /** Roles that the session must have: one, or `{ all }` or `{ any }` of several. */
   readonly roles?: Wanted;
+  /** Entitlements that the session must have: one, or `{ all }` or `{ any }` of several. */
   readonly entitlements?: Wanted;
+  /** Feature flags that must be on for the session: one, or `{ all }` or `{ any }` of several. */
   readonly featureFlags?: Wanted;
   /**
    * Claims of `session.claims` by their exact names, dots included. A claim that is a list holds each of its items; any

@@ -43,6 +43,7 @@ export interface RouteOptions {
   readonly webhook?: string | boolean | undefined;
 }
 
+/** How the sign-in path and the callback answer. */
 export interface SignInOptions {
   /** Where a visitor goes who signed in without asking for a page. Default: the path of `baseUrl`, or `/`. */
   readonly returnTo?: string | undefined;
@@ -74,9 +75,11 @@ export interface ErrorPageWords {
 
 /** What came with the tokens of a sign-in and is kept nowhere. */
 export interface SignInTokens {
+  /** The ID token of the sign-in, where the provider gives one. */
   readonly idToken?: string | undefined;
   /** The tokens of the provider behind the provider, where WorkOS hands them on. */
   readonly oauthTokens?: Readonly<Record<string, unknown>> | undefined;
+  /** How the user signed in, where the provider says so. */
   readonly authenticationMethod?: string | undefined;
 }
 
@@ -84,6 +87,7 @@ export interface SignInTokens {
 export type SignInHookResult =
   string | undefined | { readonly returnTo?: string | undefined; readonly data?: SessionData | undefined };
 
+/** What the app does with a sign-in before the browser goes on: it may add `data`, or say where to go. When it throws, nobody is signed in. */
 export type SignInHook<U extends User = User> = (
   signIn: {
     readonly session: Authenticated<U>;
@@ -95,6 +99,7 @@ export type SignInHook<U extends User = User> = (
   // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- a hook that returns nothing
 ) => Awaitable<SignInHookResult | void>;
 
+/** How the sign-out path answers. */
 export interface SignOutOptions {
   /** Where a visitor goes after signing out. Default: the path of `baseUrl`, or `/`. */
   readonly returnTo?: string | undefined;
@@ -109,12 +114,15 @@ export interface SignOutOptions {
 
 /** A cookie that ours replaces: removed from browsers when ours is written, never read. */
 export interface ReplacedCookie {
+  /** The name of the cookie. */
   readonly name: string;
+  /** The domain that it was written with. Default: none. */
   readonly domain?: string | undefined;
   /** Default: `/`. */
   readonly path?: string | undefined;
 }
 
+/** How the session travels in its cookie. */
 export interface CookieOptions {
   /** Default: the provider's (`wos-session` for WorkOS, `__Host-session` for OpenID Connect). */
   readonly name?: string | undefined;
@@ -139,6 +147,7 @@ export interface CookieOptions {
   readonly replaces?: readonly ReplacedCookie[] | undefined;
 }
 
+/** How long a session lasts by the app's own rules. */
 export interface LifetimeOptions {
   /** A session ends this long after signing in, whatever else. Default: when the provider ends it. */
   readonly absoluteSeconds?: number | undefined;
@@ -151,6 +160,7 @@ export interface LifetimeOptions {
   readonly isActivity?: ((req: IncomingMessage) => boolean) | undefined;
 }
 
+/** How sessions are refreshed. */
 export interface RefreshOptions {
   /** Refresh this long before the access token expires, or a fifth of its lifetime if that is less. Default: 60. */
   readonly aheadSeconds?: number | undefined;
@@ -170,6 +180,7 @@ export interface RefreshOptions {
   readonly replay?: 'report' | 'revoke' | undefined;
 }
 
+/** How many verified sessions one process remembers, and for how long. */
 export interface CacheOptions {
   /** How many verified sessions are remembered. Default: 10,000. */
   readonly maxSessions?: number | undefined;
@@ -225,10 +236,14 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly onSignIn?: SignInHook<U> | undefined;
 
+  /** Which paths `sessions.routes()` serves. Default: `/login`, `/callback` and `/logout`. */
   readonly routes?: RouteOptions | undefined;
+  /** How visitors sign in. */
   readonly signIn?: SignInOptions | undefined;
+  /** How visitors sign out. */
   readonly signOut?: SignOutOptions | undefined;
 
+  /** How the session travels in its cookie. */
   readonly cookie?: CookieOptions | undefined;
   /**
    * For native apps: the request header that brings the seal in place of the cookie, and the response header that takes
@@ -262,7 +277,9 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly deviceBound?: boolean | DeviceBoundOptions | undefined;
 
+  /** How long a session lasts. Default: as long as the provider refreshes it. */
   readonly lifetime?: LifetimeOptions | undefined;
+  /** How sessions are refreshed. */
   readonly refresh?: RefreshOptions | undefined;
   /** Default: `continue`. */
   readonly whenUnavailable?: WhenUnavailable | undefined;
@@ -278,5 +295,6 @@ export interface SessionOptions<U extends User = SessionUser> {
    * else `compactSealer()`.
    */
   readonly sealer?: Sealer | undefined;
+  /** The app's listeners, by event name. What they throw is a warning, never the outcome of a request. */
   readonly events?: EventCallbacks | undefined;
 }

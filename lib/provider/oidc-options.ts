@@ -39,6 +39,7 @@ export interface AccessTokenOptions {
   readonly algorithms?: readonly string[] | undefined;
 }
 
+/** The options of `oidc()`. */
 export interface OidcOptions {
   /**
    * The issuer identifier, below which the metadata is found. A list for a provider with several, or a template such as
@@ -49,6 +50,7 @@ export interface OidcOptions {
   metadata?: string | Readonly<Record<string, unknown>> | undefined;
   /** Whose users may sign in, where the issuer is a template: tenant ids, or `any` for every Microsoft account. */
   tenants?: readonly string[] | 'any' | undefined;
+  /** The id of the client that is registered with the provider. */
   clientId: string | undefined;
   /** Sent as HTTP Basic, or as the provider's metadata asks for. Required unless `clientAuthentication` is given. */
   clientSecret?: string | undefined;

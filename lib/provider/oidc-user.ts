@@ -9,13 +9,21 @@ const protocolClaims = new Set(
 
 /** A user of an OpenID provider: the claims about the person of the ID token, or of userinfo, with `sub` as `id`. */
 export interface OidcUser extends User {
+  /** A short name that the user goes by. */
   readonly preferred_username?: string;
+  /** The given name. */
   readonly given_name?: string;
+  /** The family name. */
   readonly family_name?: string;
+  /** Where a picture is. */
   readonly picture?: string;
+  /** Whether the e-mail address was verified. */
   readonly email_verified?: boolean;
+  /** The language and region, such as `en-GB`. */
   readonly locale?: string;
+  /** The time zone, such as `Europe/Paris`. */
   readonly zoneinfo?: string;
+  /** When this was changed last: seconds since the epoch. */
   readonly updated_at?: number;
 }
 

@@ -55,6 +55,7 @@ export interface ReadSettings {
 
 /** What is presented to get new tokens. */
 export interface RefreshGrant {
+  /** The refresh token of the session. */
   readonly refreshToken: string;
   /** The organization that the new access token must be for. Undefined where the session has none. */
   readonly organizationId?: string | undefined;
@@ -68,20 +69,29 @@ export interface BeginSignIn {
   readonly appState?: Json | undefined;
   /** The session must then be of this organization, else the sign-in fails. */
   readonly organizationId?: string | undefined;
+  /** The SSO connection to sign in with, at WorkOS. */
   readonly connectionId?: string | undefined;
+  /** The domain of an identity provider of Google or Microsoft, at WorkOS. */
   readonly domainHint?: string | undefined;
+  /** The e-mail address to fill in for the visitor. */
   readonly loginHint?: string | undefined;
+  /** The invitation that the visitor accepts. */
   readonly invitationToken?: string | undefined;
+  /** Whether to show the page to sign in or to sign up. Default: the provider's. */
   readonly screenHint?: 'sign-in' | 'sign-up' | undefined;
+  /** What the provider must ask, such as `login` or `consent`. */
   readonly prompt?: string | undefined;
   /** The visitor must have signed in at the provider within this time, else the sign-in fails. Seconds. */
   readonly maxAuthAgeSeconds?: number | undefined;
   /** The session must then have one of these as its `acr`, else the sign-in fails. */
   readonly acrValues?: readonly string[] | undefined;
+  /** The languages that the visitor reads, the best first. */
   readonly uiLocales?: readonly string[] | undefined;
+  /** In place of the scope of the options, for this sign-in. */
   readonly scope?: string | undefined;
   /** Which of the provider's own providers signs in, such as `GoogleOAuth` at WorkOS. */
   readonly provider?: string | undefined;
+  /** More scopes to ask of the provider's own provider. */
   readonly providerScopes?: readonly string[] | undefined;
 }
 

@@ -25,17 +25,27 @@ import { readWorkosWebhook } from './workos-webhook.js';
 /** A user of WorkOS, in camelCase as its JavaScript packages seal it. */
 export interface WorkosUser extends User {
   readonly email: string;
+  /** Whether the e-mail address was verified. */
   readonly emailVerified: boolean;
+  /** The given name. */
   readonly firstName: string | null;
+  /** The family name. */
   readonly lastName: string | null;
+  /** Where a picture is. */
   readonly profilePictureUrl: string | null;
+  /** When the user signed in last, in ISO 8601. */
   readonly lastSignInAt: string | null;
+  /** The app's own id of the user, where one was set. */
   readonly externalId: string | null;
+  /** The app's own values at WorkOS. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** When the user was created, in ISO 8601. */
   readonly createdAt: string;
+  /** When the user was changed last, in ISO 8601. */
   readonly updatedAt: string;
 }
 
+/** The options of `workos()`. */
 export interface WorkosOptions {
   /** From the WorkOS dashboard, `client_…`. */
   clientId: string | undefined;

@@ -67,6 +67,7 @@ export interface SignOutOfSession {
 
 /** A signed-in visitor. Its fields are read-only, except `data`. */
 export interface SignedInSession<U extends User = SessionUser> extends SessionProfile<U>, SessionActions {
+  /** Always true: what tells a signed-in session from the others. */
   readonly authenticated: true;
   /** For calling APIs. It is in no JSON and no log of the session. Empty for an API key. */
   readonly accessToken: string;

@@ -11,6 +11,7 @@ import type { ErrorPageWords } from '../options/session-options.js';
 /** An error handler of Express and Connect, which know one by its four parameters. */
 export type ErrorMiddleware = (error: unknown, req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
+/** How `sessions.errorHandler()` answers. */
 export interface ErrorHandlerOptions {
   /**
    * The page for people, as HTML: escape what you put into it. Default: a plain page with the words of

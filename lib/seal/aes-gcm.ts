@@ -40,6 +40,9 @@ const leastBytes = 1 + ivBytes + tagBytes;
 /**
  * Seals that WorkOS's Ruby SDK reads and writes: AES-256-GCM, in base64, with its field names (`access_token`). It
  * reads the layouts of versions 6 and 7, and writes that of version 7.
+ *
+ * @example
+ * withSession({ ...options, sealer: rubySealer() });
  */
 export function rubySealer(): Sealer {
   return Object.freeze({

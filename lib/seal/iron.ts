@@ -33,6 +33,9 @@ const skewMs = 60_000;
  * Seals that WorkOS's JavaScript packages (AuthKit for Next.js, authkit-session, the Node SDK) and iron-session
  * read and write. iron-session writes them. They are read by `node:crypto` directly: the same bytes in a tenth
  * of the time, without waiting, and with an answer to *why* a seal does not open, for which iron-session has none.
+ *
+ * @example
+ * withSession({ ...options, sealer: ironSealer() });
  */
 export function ironSealer(): Sealer {
   return Object.freeze({

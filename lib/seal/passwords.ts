@@ -10,6 +10,7 @@ export type Password = string | readonly (string | undefined)[] | Readonly<Recor
 export interface Passwords {
   /** Goes into each new seal, so that a reader knows which password to try first. */
   readonly sealingId: string;
+  /** The password that seals: the newest. */
   readonly sealing: string;
   /** All of them, the sealing one first. Ids may repeat: before a rotation, the older one sealed under the same id. */
   readonly newestFirst: readonly { readonly id: string; readonly password: string }[];

@@ -13,6 +13,7 @@ export type Opened =
  * format of ours authenticates it; in those of other packages there is no place for it, and the payload says it.
  */
 export interface Sealer {
+  /** Names the format, for logs. */
   readonly name: string;
   /** Whether these bytes claim to be this format. Decides only who tries to open them. */
   recognises(text: string): boolean;

@@ -6,8 +6,11 @@ import { ceilingMs, isCeiling } from './ceiling.js';
  * provider: the ID token's claims about the person, with `sub` as `id`.
  */
 export interface User {
+  /** The provider's id of the user: `sub` of an OpenID provider. */
   readonly id: string;
+  /** The e-mail address, where it is known. */
   readonly email?: string | null;
+  /** The name to show, where it is known. */
   readonly name?: string | null;
   readonly [field: string]: unknown;
 }
@@ -24,7 +27,9 @@ export interface SessionData {
 
 /** The WorkOS dashboard user who is acting as `user`. */
 export interface Impersonator {
+  /** The e-mail address of who acts. */
   readonly email: string;
+  /** Why, in their own words. */
   readonly reason: string | null;
 }
 
@@ -36,12 +41,17 @@ type IdTokenField = 'sid' | 'authenticatedAt' | 'acr' | 'amr' | 'sessionExpiry' 
 
 /** The fields of a seal that mean something to us. */
 export interface PayloadFields {
+  /** The access token. */
   readonly accessToken: string;
+  /** The refresh token, where the provider gave one. */
   readonly refreshToken?: string | undefined;
+  /** Who is signed in. */
   readonly user?: User | null | undefined;
+  /** The organization that the tokens are for. */
   readonly organizationId?: string | undefined;
   /** How the user signed in, as WorkOS names it: `Password`, `SSO`, `GoogleOAuth`. */
   readonly authenticationMethod?: string | undefined;
+  /** Who acts as the user, if somebody does. */
   readonly impersonator?: Impersonator | undefined;
   /** The app's own values. */
   readonly data?: Readonly<Record<string, unknown>> | undefined;
@@ -99,6 +109,7 @@ export interface SessionPayload extends PayloadFields {
 
 /** A token response, in one shape for every provider. */
 export interface TokenSet extends Pick<PayloadFields, IdTokenField | 'tokenKind' | 'tokenSubject' | 'tokenIssuer'> {
+  /** The access token: a JWT, or opaque with its `expiresIn`. */
   readonly accessToken: string;
   /** Absent when the provider does not rotate: the refresh token in use stays (RFC 6749 section 6). */
   readonly refreshToken?: string | undefined;
@@ -106,7 +117,9 @@ export interface TokenSet extends Pick<PayloadFields, IdTokenField | 'tokenKind'
   readonly user?: User | undefined;
   /** These come from the answer alone: an impersonation that has ended must not live on in the cookie. */
   readonly organizationId?: string | undefined;
+  /** How the user signed in, as WorkOS names it. */
   readonly authenticationMethod?: string | undefined;
+  /** Who acts as the user, if somebody does. */
   readonly impersonator?: Impersonator | undefined;
   /** Lifetime of an opaque access token, in seconds from now. */
   readonly expiresIn?: number | undefined;

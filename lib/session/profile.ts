@@ -9,6 +9,7 @@ export interface SessionClaims {
 
 /** What an app reads of a signed-in session. */
 export interface SessionProfile<U extends User = User> {
+  /** Who is signed in. */
   readonly user: U;
   /**
    * The verified claims of the access token. For an opaque one: those of the ID token that guards read, and its `acr`,
@@ -17,11 +18,17 @@ export interface SessionProfile<U extends User = User> {
   readonly claims: SessionClaims;
   /** The `sid` claim, or the id that we gave the session. */
   readonly sessionId: string | undefined;
+  /** The organization that the session is for, where there is one. */
   readonly organizationId: string | undefined;
+  /** The role, where the token names one. */
   readonly role: string | undefined;
+  /** The roles. Empty where the token names none. */
   readonly roles: readonly string[];
+  /** The permissions. Empty where the token names none. */
   readonly permissions: readonly string[];
+  /** The entitlements. Empty where the token names none. */
   readonly entitlements: readonly string[];
+  /** The feature flags that are on. Empty where the token names none. */
   readonly featureFlags: readonly string[];
   /** The dashboard user who acts as `user`, if somebody does. */
   readonly impersonator: Impersonator | undefined;
@@ -37,9 +44,11 @@ export interface SessionProfile<U extends User = User> {
 
 /** Somebody is signed in. */
 export interface Authenticated<U extends User = SessionUser> extends SessionProfile<U> {
+  /** Always true: what tells a signed-in session from the others. */
   readonly authenticated: true;
   /** For calling APIs. */
   readonly accessToken: string;
+  /** When the access token expires. */
   readonly expiresAt: Date;
 }
 

@@ -6,6 +6,7 @@ import { settled } from './settled.js';
 
 /** A webhook as the provider sends it: signed just now with the secret in the provider's options. */
 export interface SignedWebhook {
+  /** The body, byte for byte as it was sent. */
   readonly body: Buffer;
   /** By their names in lower case. */
   readonly headers: NoticeHeaders;

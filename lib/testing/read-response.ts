@@ -9,6 +9,7 @@ import type { TestSession } from './test-session.js';
 
 /** A response of supertest, of `fetch`, or of anything else with headers. */
 export interface TestResponse {
+  /** The headers, by their names in lower case. */
   readonly headers: Readonly<Record<string, unknown>> | Headers;
 }
 

@@ -4,10 +4,13 @@ import type { SessionData, User } from '../session/payload.js';
 export interface TestSession {
   /** Laid over a user with an id, an e-mail address and a name. */
   readonly user?: (Partial<User> & Readonly<Record<string, unknown>>) | undefined;
+  /** The permissions that guards read. Default: none. */
   readonly permissions?: readonly string[] | undefined;
   /** The first one is the session's `role` too. */
   readonly roles?: readonly string[] | undefined;
+  /** The entitlements that guards read. Default: none. */
   readonly entitlements?: readonly string[] | undefined;
+  /** The feature flags that are on. Default: none. */
   readonly featureFlags?: readonly string[] | undefined;
   /** Default: none. */
   readonly organizationId?: string | undefined;

@@ -9,10 +9,13 @@ import { type ProviderTokenRules, TokenRefused, verifyProviderToken } from './pr
 export interface LogoutToken {
   /** Its own id (`jti`). */
   readonly id: string;
+  /** Who says so (`iss`). */
   readonly issuer: string;
   /** The provider's id of the session that has ended. Without it, all sessions of the user have. */
   readonly sid: string | undefined;
+  /** Whose session or sessions (`sub`). */
   readonly subject: string | undefined;
+  /** When it was issued (`iat`), in milliseconds. */
   readonly issuedAtMs: number;
   /** Until when it is accepted, and so until when its id must be remembered. */
   readonly acceptedUntilMs: number;

@@ -3,7 +3,9 @@ import { Agent as HttpsAgent } from 'node:https';
 
 /** The connections of an app's own, for everything that is sent to a provider: a proxy, a custom CA, mutual TLS. */
 export interface Agents {
+  /** For addresses with plain http. */
   readonly http?: HttpAgent | undefined;
+  /** For addresses with https. */
   readonly https?: HttpsAgent | undefined;
 }
 

@@ -8,8 +8,11 @@ import { failureReason, readRetryAfter, systemErrorCode } from './failure.js';
 
 /** A POST to the provider. `body` and `headers` hold the client's credentials and tokens: never log one. */
 export interface TokenRequest {
+  /** Where to send it: an https URL; plain http for loopback hosts only. */
   readonly url: string;
+  /** The headers. They may hold the credentials of the client. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The body. It holds the tokens. */
   readonly body: string;
   /** The connections to use. Default: our own. */
   readonly agent?: Agents | undefined;
