@@ -236,7 +236,7 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly onSignIn?: SignInHook<U> | undefined;
 
-  /** Which paths `sessions.routes()` serves. Default: `/login`, `/callback` and `/logout`. */
+  /** Which paths `sessions.routes()` serves; without it `/login`, `/callback` and `/logout`. */
   readonly routes?: RouteOptions | undefined;
   /** How visitors sign in. */
   readonly signIn?: SignInOptions | undefined;
@@ -277,7 +277,7 @@ export interface SessionOptions<U extends User = SessionUser> {
    */
   readonly deviceBound?: boolean | DeviceBoundOptions | undefined;
 
-  /** How long a session lasts. Default: as long as the provider refreshes it. */
+  /** How long a session lasts; without it as long as the provider refreshes it. */
   readonly lifetime?: LifetimeOptions | undefined;
   /** How sessions are refreshed. */
   readonly refresh?: RefreshOptions | undefined;
