@@ -23,8 +23,8 @@ const hourMs = 60 * 60_000;
 // Redis trims a stream by age, and an ending is remembered for an hour or for a year. So each age has its own.
 const agesMs = [3 * hourMs, 72 * hourMs];
 
-// What one command reads of each stream at most: some 400 kB, which Redis and the client handle within milliseconds.
-const pageSize = 10_000;
+// What one command reads of each stream at most: some 100 kB, for which nobody else waits long.
+const pageSize = 2_500;
 
 // What one record of a stream holds at most, where many entries are told at once.
 const perRecord = 100;

@@ -103,6 +103,19 @@ describeWithPart('redis', 'a fleet', () => {
       expectUnreadable(everything, [...secrets, ...Object.values(user), ...textsIn(contents)]);
     }, 20_000);
 
+    it('refuses in every process what was signed out in one, though its token is good, and in one that starts later', async () => {
+      const { sealed } = await sealedSession(server);
+      for (const app of [...fleet.apps, ...fleet.apps]) expect(signedIn(await app.get('/', sealed))).toBe(true);
+      await fleet.apps[0]!.get('/out', sealed);
+      await eventually(async () =>
+        (await fleet.storm(sealed, 8)).every((page) => page.json.reason === 'session_revoked'),
+      );
+      const late = await fleet.add();
+      expect((await late.get('/', sealed)).json).toMatchObject({ authenticated: false, reason: 'session_revoked' });
+      await late.stop();
+      expect(refreshes()).toBe(0);
+    }, 20_000);
+
     it('gives the new tokens to a process that starts after the leader was killed', async () => {
       const old = await sealedSession(server, expired);
       const leader = await fleet.add();
