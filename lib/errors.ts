@@ -76,6 +76,18 @@ export class SessionRequiredError extends SessionError {
   }
 }
 
+/** A form: a POST to `path`, with these two as `organization_id` and `returnTo`. */
+export interface SwitchOffer {
+  readonly path: string;
+  readonly organizationId: string;
+  readonly returnTo: string;
+}
+
+interface ForbiddenDetails {
+  readonly switchOffer?: SwitchOffer | undefined;
+  readonly signInUrl?: string | undefined;
+}
+
 /** 403: signed in, but without what the route's rule asks for. `demand` names the part of the rule. */
 export class SessionForbiddenError extends SessionError {
   /** The name of the class. Match on `code`. */
@@ -83,10 +95,16 @@ export class SessionForbiddenError extends SessionError {
   readonly code = 'ERR_SESSION_FORBIDDEN';
   /** The part of the rule that is not met, such as `permissions`. */
   readonly demand: string;
+  /** What a form of the app's own page could switch to, where the organization is what is missing. */
+  readonly switchOffer: SwitchOffer | undefined;
+  /** Where the browser takes the step that the provider asks for before it switches. */
+  readonly signInUrl: string | undefined;
 
-  constructor(demand: string) {
+  constructor(demand: string, { switchOffer, signInUrl }: ForbiddenDetails = {}) {
     super(403, 'You are signed in, but may not do this.');
     this.demand = demand;
+    this.switchOffer = switchOffer;
+    this.signInUrl = signInUrl;
   }
 }
 
@@ -278,6 +296,7 @@ export class SessionUseError extends SessionError {
     | 'ERR_SESSION_COOKIE_TOO_LARGE'
     | 'ERR_SESSION_TOKENS_INVALID'
     | 'ERR_SESSION_SIGN_OUT_REFUSED'
+    | 'ERR_SESSION_ORGANIZATION_MISSING'
     | 'ERR_SESSION_UNKNOWN_HOST'
     | 'ERR_SESSION_NO_COOKIE'
     | 'ERR_SESSION_API_KEY_RESULT';

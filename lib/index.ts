@@ -112,5 +112,6 @@ export {
   SessionUnavailableError,
   SessionUseError,
   type SignInFailure,
+  type SwitchOffer,
   type WhyUnavailable,
 } from './errors.js';

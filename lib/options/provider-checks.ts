@@ -14,6 +14,7 @@ const providerMethods: (keyof Provider)[] = [
 const optionalProviderMethods: (keyof Provider)[] = [
   'organizationOf',
   'logoutUrl',
+  'interactionUrl',
   'revocationRequest',
   'mapClaims',
   'onMisconfigured',

@@ -1,4 +1,4 @@
-import { bool, type Check, type Checks, object, optional, someOf, text } from '../checks.js';
+import { bool, type Check, type Checks, object, optional, someOf, text, textRecord } from '../checks.js';
 import type { ConfigProblem } from '../errors.js';
 import { safeReturnPath } from '../http/navigation.js';
 import { isRecord } from '../json.js';
@@ -31,6 +31,7 @@ export const routeChecks: Checks<RouteOptions> = {
   logout: optional(routePath),
   signUp: optional(routePath),
   session: optional(routePath),
+  organization: optional(routePath),
   device: optional(routePath),
   backchannelLogout: optional(routePath),
   webhook: optional(routePath),
@@ -48,6 +49,8 @@ export const errorPageChecks: Checks<ErrorPageWords> = {
   title: optional(text),
   text: optional(text),
   retry: optional(text),
+  switchOrganization: optional(text),
+  demands: optional(textRecord),
 };
 
 export const signOutChecks: Checks<SignOutOptions> = {
@@ -59,7 +62,7 @@ export const signOutChecks: Checks<SignOutOptions> = {
 /** The paths of the routes that are switched on, with their defaults. */
 export function routePaths({ routes = {}, deviceBound = false }: Pick<SessionOptions, 'routes' | 'deviceBound'>) {
   const { login = true, callback = true, logout = true, signUp = false, session = false, device = true } = routes;
-  const { backchannelLogout = false, webhook = false } = routes;
+  const { organization = false, backchannelLogout = false, webhook = false } = routes;
   const pathOf = (given: string | boolean, usual: string) =>
     typeof given === 'string' ? given : given ? usual : undefined;
   return {
@@ -68,6 +71,7 @@ export function routePaths({ routes = {}, deviceBound = false }: Pick<SessionOpt
     logout: pathOf(logout, '/logout'),
     signUp: pathOf(signUp, '/signup'),
     session: pathOf(session, '/session'),
+    organization: pathOf(organization, '/organization'),
     device: deviceBound === false ? undefined : pathOf(device, '/session/device'),
     backchannelLogout: pathOf(backchannelLogout, '/backchannel-logout'),
     webhook: pathOf(webhook, '/webhook'),

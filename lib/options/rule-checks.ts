@@ -77,6 +77,7 @@ const ruleChecks: Checks<Rule> = {
 
 const guardChecks: Checks<GuardOptions> = {
   redirect: optional(bool),
+  switchOrganization: optional(bool),
 };
 
 // What the provider must know for a part of a rule.
@@ -154,4 +155,12 @@ function copyOf(rule: Rule): Rule {
 /** Reads how a guard answers, once, and says what is wrong with it. */
 export function readGuardOptions(options: unknown) {
   return readOptions<GuardOptions>('options', options, guardChecks);
+}
+
+/** A switch to nothing. The rule was checked before. */
+export function findNothingToSwitch({ switchOrganization }: GuardOptions, rules: Rules): ConfigProblem[] {
+  const all: readonly Rule[] = 'any' in rules ? rules.any : [rules];
+  if (switchOrganization !== true || all.some((rule) => rule.organizationId !== undefined)) return [];
+  const message = 'needs an "organizationId" in the rule: without it there is nothing to switch to.';
+  return [{ path: 'options.switchOrganization', message }];
 }

@@ -77,4 +77,9 @@ export type Rules<U extends User = SessionUser> = Rule<U> | { readonly any: read
 export interface GuardOptions {
   /** Whether a visitor who opens a page is sent to sign in rather than answered 401. Default: true. */
   readonly redirect?: boolean | undefined;
+  /**
+   * Whether a page that lacks only the rule's `organizationId` switches to it, by one refresh, ten a minute for each session.
+   * Of a list, the first. A visit that another site has begun gets 403, and can switch by a click. Default: false.
+   */
+  readonly switchOrganization?: boolean | undefined;
 }

@@ -32,6 +32,11 @@ export interface RouteOptions {
   readonly signUp?: string | boolean | undefined;
   /** Tells front ends who is signed in, until when, and where to sign in. Usual: `/session`. Default: none. */
   readonly session?: string | boolean | undefined;
+  /**
+   * `POST`: switches to the organization of the field `organization_id`, and leads a form to `returnTo`. Usual:
+   * `/organization`. Default: none.
+   */
+  readonly organization?: string | boolean | undefined;
   /** Where browsers bind sessions and prove their device. On with `deviceBound`. Default: `/session/device`. */
   readonly device?: string | boolean | undefined;
   /**
@@ -71,6 +76,10 @@ export interface ErrorPageWords {
   readonly text?: string | undefined;
   /** The link that begins again. Default: `Try again`. */
   readonly retry?: string | undefined;
+  /** The button that switches the organization. Default: `Switch organization`. */
+  readonly switchOrganization?: string | undefined;
+  /** What is missing, by the part of the rule that is not met, such as `{ roles: 'This is for managers.' }`. */
+  readonly demands?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What came with the tokens of a sign-in and is kept nowhere. */

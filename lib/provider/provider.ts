@@ -229,6 +229,12 @@ export interface Provider<U extends User = User> {
    */
   terminalReason(answer: Readonly<Record<string, unknown>>): TerminalReason | undefined;
 
+  /**
+   * Where the browser takes the step that an error answer asks its user for, such as single sign-on. Check where it leads:
+   * visitors are sent there. Default: the sign-in begins again.
+   */
+  interactionUrl?(answer: Readonly<Record<string, unknown>>): string | undefined;
+
   /** Where the browser signs out at the provider. Undefined, or no such method, when there is no such page. */
   logoutUrl?(session: {
     readonly sessionId?: string | undefined;

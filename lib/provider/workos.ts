@@ -1,6 +1,7 @@
 import {
   bool,
   type Checks,
+  list,
   object,
   optional,
   readOptions,
@@ -69,6 +70,11 @@ export interface WorkosOptions {
    * Such a callback is accepted only if WorkOS names the impersonator. Default: false.
    */
   dashboardImpersonation?: boolean | undefined;
+  /**
+   * The hosts of your AuthKit's own domain. When WorkOS asks a visitor for a step, the browser is sent to its address only
+   * on these, on `baseUrl`'s host and below `authkit.app`. Default: none.
+   */
+  authkitHosts?: readonly string[] | undefined;
   /** More parameters for the authorization request, the same for each sign-in. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
 }
@@ -83,6 +89,7 @@ const checks: Checks<WorkosOptions> = {
   agent: optional(object),
   authorizationParameters: optional(textRecord),
   dashboardImpersonation: optional(bool),
+  authkitHosts: optional(list('hosts, such as "auth.example.com"', host)),
 };
 
 /**
@@ -107,6 +114,7 @@ export function workos(options: WorkosOptions): Provider<WorkosUser & SessionUse
     agent,
     authorizationParameters,
     dashboardImpersonation = false,
+    authkitHosts = [],
   }: Partial<WorkosOptions> = problems.length ? {} : given;
   const { origin, pathname } = new URL(baseUrl ?? 'https://api.workos.com');
   const base = origin + pathname.replace(/\/+$/, '');
@@ -195,6 +203,13 @@ export function workos(options: WorkosOptions): Provider<WorkosUser & SessionUse
       }),
     readSignIn: readTokens,
 
+    interactionUrl: ({ authkit_redirect_url: url }) => {
+      if (typeof url !== 'string' || !URL.canParse(url)) return undefined;
+      const { origin: itsOrigin, protocol, hostname, username, href } = new URL(url);
+      const isKnown = hostname.endsWith('.authkit.app') || authkitHosts.includes(hostname);
+      return itsOrigin === origin || (protocol === 'https:' && username === '' && isKnown) ? href : undefined;
+    },
+
     logoutUrl: ({ sessionId, returnTo }) => {
       if (sessionId === undefined) return undefined;
       const query = new URLSearchParams({ session_id: sessionId, ...(returnTo && { return_to: returnTo }) });
@@ -207,6 +222,10 @@ export function workos(options: WorkosOptions): Provider<WorkosUser & SessionUse
       readWebhook: (body: Buffer, headers: NoticeHeaders) => readWorkosWebhook(body, headers, webhookSecret),
     }),
   } satisfies Provider) as unknown as Provider<WorkosUser & SessionUser>;
+}
+
+function host(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[a-z\d-]+(\.[a-z\d-]+)+$/.test(value) ? undefined : 'is no host';
 }
 
 /** What a sign-in asks for, in WorkOS's names. */

@@ -41,6 +41,8 @@ export interface Unavailable extends Evidence {
 export interface Terminal extends Evidence {
   readonly kind: 'terminal';
   readonly reason: TerminalReason;
+  /** Where the browser takes the step that the provider asks for, where it says so. */
+  readonly interactionUrl?: string | undefined;
 }
 
 /** By the evidence, the provider refuses this session only. Its user signs in. The guess may be wrong: the seal is kept. */
@@ -114,7 +116,10 @@ export async function judgeAnswer(
   }
   // Awaited for an `async` method: a rejection that is not handled ends the process.
   const reason = await Promise.resolve(provider.terminalReason(body));
-  if (isTerminalReason(reason)) return { kind: 'terminal', reason, ...evidence };
+  if (isTerminalReason(reason)) {
+    const interactionUrl = provider.interactionUrl?.(body);
+    return { kind: 'terminal', reason, ...(interactionUrl !== undefined && { interactionUrl }), ...evidence };
+  }
   // The provider's own word that it is an outage (RFC 6749 section 4.1.2.1).
   if (evidence.error === 'temporarily_unavailable') return unavailable('server_error', 'provider');
   const isAboutRequest = isSuccess || aboutRequest.has(status) || evidence.error !== undefined;

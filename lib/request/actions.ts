@@ -60,7 +60,7 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
   return {
     acceptSession,
 
-    async refresh(exchange, session, organizationId) {
+    async refresh(exchange, session, { organizationId, returnTo }) {
       assertOpen(exchange, 'refresh');
       const state = RequestSession.stateOf(session);
       const { payload } = state;
@@ -85,7 +85,13 @@ export function sessionActions(life: Lifecycle, carrier: Carrier, seals: SealPla
       if (outcome.kind === 'refused' && !state.signedIn) {
         RequestSession.setState(session, signedOut(outcome.reason, payload));
       }
-      return notRefreshed(outcome.kind === 'elsewhere' ? 'server_error' : outcome.reason);
+      if (outcome.kind === 'elsewhere') return notRefreshed('server_error');
+      const { reason } = outcome;
+      if (!needsVisitor(reason)) return notRefreshed(reason);
+      const { interactionUrl } = outcome.kind === 'terminal' && 'interactionUrl' in outcome ? outcome : {};
+      const asked = { ...(organizationId && { organizationId }), ...(returnTo && { returnTo }) };
+      const signInUrl = interactionUrl ?? (await RequestSession.signInOf(session)?.pathFor(exchange.req, asked));
+      return { ...notRefreshed(reason), ...(signInUrl !== undefined && { signInUrl }) };
     },
 
     async signIn(exchange, session, tokens) {
@@ -225,6 +231,11 @@ export function hasRefreshToken(
   return payload?.refreshToken !== undefined;
 }
 
-function notRefreshed(reason: Reason): RefreshResult {
+/** Whether the visitor has to take a step at the provider. */
+function needsVisitor(reason: Reason): boolean {
+  return reason === 'sso_required' || reason === 'mfa_enrollment' || reason === 'interaction_required';
+}
+
+function notRefreshed(reason: Reason): Extract<RefreshResult, { refreshed: false }> {
   return { refreshed: false, reason, retryable: isRetryable(reason) };
 }

@@ -11,7 +11,7 @@ import {
 } from '../errors.js';
 import type { Rules } from '../options/rule.js';
 import { findUnmeetable, readRules } from '../options/rule-checks.js';
-import { type Demand, isPromise } from '../rules/demand.js';
+import { type Demand, type Help, isPromise, stepUpOf } from '../rules/demand.js';
 import { judgeOf } from '../rules/judge.js';
 import { isRetryable } from '../session/reasons.js';
 import { challengeOf } from './bearer.js';
@@ -21,7 +21,7 @@ import { type Mount, RequestSession } from './session-object.js';
 /** Why nobody is signed in. */
 type NobodyError = SessionRequiredError | SessionCrossOriginError | SessionUnavailableError;
 
-type GuardError = NobodyError | SessionForbiddenError | SessionStepUpError;
+export type GuardError = NobodyError | SessionForbiddenError | SessionStepUpError;
 
 /** Why a session may not pass. */
 export interface Refusal {
@@ -36,13 +36,14 @@ export type GuardJudge = (session: RequestSession, req: IncomingMessage) => Awai
 /**
  * Reads a rule once and makes a judge of it: 401 without a session, 403 outside the rule, 503 where it cannot be known.
  *
+ * @param helps what the guard can help with
  * @param mount whose sessions are asked. Without it that is known, and checked, only at a request
  * @throws {SessionConfigError} when the rule cannot be one, or none of these sessions could ever meet it
  */
-export function judgeBy(rules: Rules, mount?: Mount): GuardJudge {
+export function judgeBy(rules: Rules, mount?: Mount, helps?: readonly Help[]): GuardJudge {
   const { given, problems } = readRules('rule', rules);
   if (problems.length > 0) throw new SessionConfigError(problems);
-  const judge = judgeOf(given, 'rule');
+  const judge = judgeOf(given, 'rule', helps);
   const checked = new WeakSet<Mount>();
   if (mount) refuseUnmeetable(mount);
   return (session, req) => {
@@ -94,6 +95,6 @@ function errorOf(session: RequestSession, unmet: Demand): GuardError {
     return new SessionUnavailableError(state.stale.reason, state.stale);
   }
   return unmet.help === 'step up'
-    ? new SessionStepUpError(unmet.name, unmet.stepUp)
+    ? new SessionStepUpError(unmet.name, stepUpOf(unmet.rule))
     : new SessionForbiddenError(unmet.name);
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 
 import { readCall, refreshChecks, signOutChecks } from '../action-options.js';
-import { SessionConfigError } from '../errors.js';
+import { SessionConfigError, type SwitchOffer } from '../errors.js';
 import type { Fleet } from '../fleet/fleet.js';
 import type { Exchange } from '../http/carrier.js';
 import type { BeginSignIn, Provider } from '../provider/provider.js';
@@ -17,10 +17,17 @@ import { processWide } from '../process-wide.js';
 
 /** How the methods of a session are done. */
 export interface Actions {
-  refresh(exchange: Exchange, session: RequestSession, organizationId: string | undefined): Promise<RefreshResult>;
+  refresh(exchange: Exchange, session: RequestSession, request: RefreshCall): Promise<RefreshResult>;
   signIn(exchange: Exchange, session: RequestSession, tokens: TokenSet): Promise<void>;
   signOut(exchange: Exchange, session: RequestSession, options: SignOutRequest): Promise<string | undefined>;
   save(exchange: Exchange, session: RequestSession, data: SessionData): Promise<void>;
+}
+
+/** How a session is refreshed. */
+export interface RefreshCall {
+  readonly organizationId?: string | undefined;
+  /** Where the visitor goes who must take a step at the provider first. Default: the page that this request is for. */
+  readonly returnTo?: string | undefined;
 }
 
 /** How a session signs out at the provider. */
@@ -69,6 +76,8 @@ export interface MountSignIn {
    */
   readonly pathFor: (req: IncomingMessage, asked?: AskedByGuard) => string | Promise<string> | undefined;
   readonly begin: (exchange: Exchange, asked: BeginSignIn) => Promise<string>;
+  /** What a form on a page could switch to, to come back to this request; undefined without a path for it. */
+  readonly offerFor: (req: IncomingMessage, organizationId: string) => SwitchOffer | undefined;
 }
 
 type Fields = Record<Exclude<keyof SignedInSession | 'reason' | 'retryable', keyof SessionActions | 'save'>, unknown>;
@@ -120,6 +129,11 @@ class SessionOfThisCopy implements Fields {
       if (signIn?.path !== undefined) return signIn;
     }
     return undefined;
+  }
+
+  /** As `refresh()`, with what only guards and routes know. */
+  static refresh(session: RequestSession, request: RefreshCall): Promise<RefreshResult> {
+    return session.#mount.actions.refresh(session.#exchange, session, request);
   }
 
   /** As `signOut()`, with what only the route knows. */
@@ -246,7 +260,7 @@ class SessionOfThisCopy implements Fields {
 
   async refresh(options: { organizationId?: string | undefined } = {}): Promise<RefreshResult> {
     const { organizationId } = readCall('refresh', options, refreshChecks);
-    return this.#mount.actions.refresh(this.#exchange, this, organizationId);
+    return this.#mount.actions.refresh(this.#exchange, this, { organizationId });
   }
 
   signIn(tokens: TokenSet): Promise<void> {

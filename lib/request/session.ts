@@ -6,7 +6,14 @@ import type { NotAuthenticated, Reason } from '../session/reasons.js';
 
 /** What became of `session.refresh()`. A refusal leaves the session as it was. */
 export type RefreshResult =
-  { readonly refreshed: true } | { readonly refreshed: false; readonly reason: Reason; readonly retryable: boolean };
+  | { readonly refreshed: true }
+  | {
+      readonly refreshed: false;
+      readonly reason: Reason;
+      readonly retryable: boolean;
+      /** Where to send the browser, when the provider asks the visitor for a step, such as single sign-on. */
+      readonly signInUrl?: string;
+    };
 
 /** What can be done with any session. Each writes the cookie, so each must come before the response's headers. */
 export interface SessionActions {

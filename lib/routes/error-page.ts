@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { callable, type Checks, optional, readOptions } from '../checks.js';
-import { type AnySessionError, isSessionError, SessionConfigError, type SessionSignInError } from '../errors.js';
+import {
+  type AnySessionError,
+  isSessionError,
+  SessionConfigError,
+  type SessionSignInError,
+  type SwitchOffer,
+} from '../errors.js';
 import type { Next } from '../http/middleware.js';
 import { opensPage } from '../http/navigation.js';
 import { forbidCaching } from '../http/response-headers.js';
@@ -54,7 +60,8 @@ export function errorHandler(words: false | ErrorPageWords, options: ErrorHandle
     // The app's own page has its own styles.
     if (!given.page) res.setHeader('Content-Security-Policy', plainPolicy);
     res.setHeader('Content-Type', 'text/html; charset=utf-8');
-    res.setHeader('Referrer-Policy', 'no-referrer');
+    // Without one, the browser would not say that a form on the page is the app's own.
+    res.setHeader('Referrer-Policy', offerOf(error) ? 'same-origin' : 'no-referrer');
     res.end(page);
   };
 }
@@ -67,20 +74,24 @@ function textOf({ expose, message, status }: AnySessionError): string {
 
 function sendProblem(res: ServerResponse, error: AnySessionError): void {
   const { status, code } = error;
-  const problem = { type: 'about:blank', status, title: textOf(error), code };
+  const demand = 'demand' in error ? { demand: error.demand } : {};
+  const signInUrl = 'signInUrl' in error && error.signInUrl !== undefined ? { signInUrl: error.signInUrl } : {};
+  const problem = { type: 'about:blank', status, title: textOf(error), code, ...demand, ...signInUrl };
   res.setHeader('Content-Type', 'application/problem+json');
   res.end(JSON.stringify(problem));
 }
 
 const style =
   ':root{color-scheme:light dark}body{margin:0;font:1.125rem/1.5 system-ui,sans-serif}main{max-width:32rem;' +
-  'margin:20vh auto;padding:0 1.5rem}h1{font-size:1.5rem;line-height:1.25}a{display:inline-block;padding:.625rem 1rem;' +
-  'border:1px solid;border-radius:.375rem;color:inherit}a:focus-visible{outline:3px solid;outline-offset:2px}';
+  'margin:20vh auto;padding:0 1.5rem}h1{font-size:1.5rem;line-height:1.25}a,button{display:inline-block;padding:.625rem 1rem;' +
+  'border:1px solid;border-radius:.375rem;color:inherit}button{font:inherit;background:none;cursor:pointer}:focus-visible{outline:3px solid;outline-offset:2px}';
 const styleHash = createHash('sha256').update(style).digest('base64');
 const plainPolicy = `default-src 'none'; style-src 'sha256-${styleHash}'; frame-ancestors 'none'`;
 
 function plainPage(error: AnySessionError, words: ErrorPageWords): string {
-  const { lang = 'en', retry = 'Try again' } = words;
+  const { lang = 'en', retry = 'Try again', switchOrganization = 'Switch organization' } = words;
+  const offer = offerOf(error);
+  const form = offer ? switchForm(offer, switchOrganization) : '';
   const isSignIn = error.code === 'ERR_SESSION_SIGN_IN_FAILED';
   const title = words.title ?? (isSignIn || error.status === 401 ? 'You are not signed in' : 'This did not work');
   const text = words.text ?? textOf(error);
@@ -90,8 +101,18 @@ function plainPage(error: AnySessionError, words: ErrorPageWords): string {
     `<!doctype html><html lang="${escaped(lang)}"><head><meta charset="utf-8">` +
     '<meta name="viewport" content="width=device-width, initial-scale=1">' +
     `<title>${escaped(title)}</title><style>${style}</style></head>` +
-    `<body><main><h1>${escaped(title)}</h1><p>${escaped(text)}</p>${link}</main></body></html>\n`
+    `<body><main><h1>${escaped(title)}</h1><p>${escaped(text)}</p>${link}${form}</main></body></html>\n`
   );
+}
+
+function offerOf(error: AnySessionError): SwitchOffer | undefined {
+  return error.code === 'ERR_SESSION_FORBIDDEN' ? error.switchOffer : undefined;
+}
+
+function switchForm({ path, organizationId, returnTo }: SwitchOffer, label: string): string {
+  const field = (name: string, value: string) => `<input type="hidden" name="${name}" value="${escaped(value)}">`;
+  const fields = field('organization_id', organizationId) + field('returnTo', returnTo);
+  return `<form method="post" action="${escaped(path)}">${fields}<button>${escaped(label)}</button></form>`;
 }
 
 /** Where the visitor begins again. An error of another copy of this package may not say. */

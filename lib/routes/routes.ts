@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SessionConfigError, SessionError } from '../errors.js';
 import { type CarrierSettings, type Exchange, httpCarrier } from '../http/carrier.js';
 import type { Middleware, Next } from '../http/middleware.js';
-import { isPrefetch, longestLinkedPath } from '../http/navigation.js';
+import { isPrefetch, longestLinkedPath, opensPage } from '../http/navigation.js';
 import { forbidCaching } from '../http/response-headers.js';
 import type { Site } from '../http/site.js';
 import type { RouteSettings, SealSettings } from '../options/config.js';
@@ -25,6 +25,7 @@ import { idTokenCookie } from './id-token-cookie.js';
 import { impersonations } from './impersonation.js';
 import { sealedNotes } from './notes.js';
 import { noticeRoutes } from './notice-routes.js';
+import { organizationRoute } from './organization.js';
 import { restartMarker } from './restart-marker.js';
 import { redirect, type Route } from './route.js';
 import { sessionRoute } from './session.js';
@@ -104,6 +105,7 @@ export function sessionRoutes(parts: RouteParts): Middleware {
     ],
     [paths.logout, { methods: settings.signOutMethods, run: logout }],
     [paths.session, { methods: ['GET', 'POST'], run: session }],
+    [paths.organization, { methods: ['POST'], run: organizationRoute({ find, site, returnTo }) }],
   ]);
   const { device } = parts;
   if (device) routes.set(paths.device, { methods: ['POST'], run: deviceRoute({ ...parts, device }) });
@@ -112,7 +114,16 @@ export function sessionRoutes(parts: RouteParts): Middleware {
   routes.delete(undefined);
   // From here on guards and handlers know how a visitor signs in.
   const { isOpen } = httpCarrier(carrier);
-  mount.signIn = mountSignIn({ site, signInPath, notes, begin, returnTo, isOpen, hasCallback: callbackPath !== '' });
+  mount.signIn = mountSignIn({
+    site,
+    signInPath,
+    organizationPath: publicPath(paths.organization),
+    notes,
+    begin,
+    returnTo,
+    isOpen,
+    hasCallback: callbackPath !== '',
+  });
   mount.isOwnRoute = (req) => routeOf(req) !== undefined;
   mount.isNotice = (req) => req.method === 'POST' && notices.has(pathOf(req) ?? '');
 
@@ -195,6 +206,7 @@ function returnNotes(seals: SealSettings, providerId: string): ReturnNotes {
 interface MountSignInParts {
   readonly site: Site;
   readonly signInPath: string | undefined;
+  readonly organizationPath: string | undefined;
   readonly notes: GuardNotes;
   readonly begin: Begin;
   readonly returnTo: string;
@@ -204,11 +216,16 @@ interface MountSignInParts {
 
 /** How guards and handlers begin a sign-in. */
 function mountSignIn(parts: MountSignInParts): MountSignIn | undefined {
-  const { site, signInPath, notes, begin, isOpen } = parts;
+  const { site, signInPath, organizationPath, notes, begin, isOpen } = parts;
   if (!parts.hasCallback) return undefined;
 
+  /** The page that a request is for. Where it is for something else, a visitor could not come back to it. */
+  function pageOf(req: IncomingMessage): string {
+    return (opensPage(req) ? site.publicPath(req) : undefined) ?? parts.returnTo;
+  }
+
   function pathFor(req: IncomingMessage, asked: AskedByGuard = {}): string | Promise<string> | undefined {
-    const returnTo = site.publicPath(req) ?? parts.returnTo;
+    const returnTo = asked.returnTo ?? pageOf(req);
     // A guard before the sign-in itself would send the visitor in a circle.
     if (signInPath === undefined || returnTo.split('?', 1)[0] === signInPath) return undefined;
     if (Object.keys(asked).length === 0 && returnTo.length <= longestLinkedPath) {
@@ -225,5 +242,7 @@ function mountSignIn(parts: MountSignInParts): MountSignIn | undefined {
       if (!isOpen(exchange)) throw headersSentError('beginSignIn');
       return begin(exchange, read);
     },
+    offerFor: (req, organizationId) =>
+      organizationPath === undefined ? undefined : { path: organizationPath, organizationId, returnTo: pageOf(req) },
   };
 }

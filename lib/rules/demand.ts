@@ -18,7 +18,9 @@ export type Help =
   /** To come back later: it cannot be known now. */
   | 'wait'
   /** To sign in again, in the way that the rule asks for. */
-  | 'step up';
+  | 'step up'
+  /** To be in another organization. */
+  | 'switch';
 
 type Question = (asked: Asked) => Awaitable<boolean>;
 
@@ -26,8 +28,8 @@ type Question = (asked: Asked) => Awaitable<boolean>;
 export interface Demand {
   readonly name: keyof Rule;
   readonly help: Help | undefined;
-  /** What a sign-in must bring, so that the rule is met afterwards. */
-  readonly stepUp: StepUp;
+  /** The rule that it is a part of. */
+  readonly rule: Rule;
   readonly isMet: Question;
 }
 
@@ -52,7 +54,7 @@ const rows: { readonly [Name in keyof Required<Rule>]: Row<Name> } = {
   stale: { ask: () => (asked) => !asked.session.stale, help: 'wait' },
   deviceBound: { ask: () => (asked) => asked.session.deviceBound },
   impersonated: { ask: () => (asked) => !isImpersonated(asked.session) },
-  organizationId: { ask: beingIn },
+  organizationId: { ask: beingIn, help: 'switch' },
   permissions: { ask: (wanted) => (asked) => holds(asked.session.permissions, wanted) },
   roles: { ask: (wanted) => (asked) => holds(asked.session.roles, wanted) },
   entitlements: { ask: (wanted) => (asked) => holds(asked.session.entitlements, wanted) },
@@ -73,11 +75,11 @@ export function demandsOf(rule: Rule, at: string): readonly Demand[] {
 function demandOf(name: keyof Rule, rule: Rule, at: string): Demand {
   const { ask, help } = rows[name] as Row<never>;
   const isMet = ask(rule[name] as never, `${at}.${name}`);
-  return { name, help, stepUp: stepUpOf(rule), isMet };
+  return { name, help, rule, isMet };
 }
 
-/** All at once: a sign-in that is new enough may be less sure than the one before it. */
-function stepUpOf({ maxAuthAgeSeconds, acr, amr }: Rule): StepUp {
+/** What a sign-in must bring, all at once: one that is new enough may be less sure than the one before it. */
+export function stepUpOf({ maxAuthAgeSeconds, acr, amr }: Rule): StepUp {
   return {
     ...(maxAuthAgeSeconds !== undefined && { maxAuthAgeSeconds }),
     ...(acr !== undefined && { acrValues: [acr].flat() }),
@@ -101,6 +103,12 @@ function isImpersonated({ impersonator, claims }: SignedInSession): boolean {
 function beingIn(wanted: NonNullable<Rule['organizationId']>, at: string): Question {
   if (typeof wanted !== 'function') return ({ session }) => isOneOf(wanted, session.organizationId);
   return ({ session, req }) => whenKnown(wanted(req), (found) => isOneOf(readFound(found, at), session.organizationId));
+}
+
+/** The organization that a rule asks for: of a list, the first. */
+export async function organizationIn({ organizationId: wanted }: Rule, req: RuleRequest): Promise<string | undefined> {
+  const found = typeof wanted === 'function' ? await wanted(req) : wanted;
+  return typeof found === 'string' ? found : found?.[0];
 }
 
 function isOneOf(wanted: OneOf | undefined, held: string | undefined): boolean {

@@ -1,6 +1,6 @@
 import type { Awaitable } from '../awaitable.js';
 import type { Rule, Rules } from '../options/rule.js';
-import { type Asked, type Demand, demandsOf, isPromise } from './demand.js';
+import { type Asked, type Demand, demandsOf, type Help, isPromise } from './demand.js';
 
 /** Asks a session whether it meets a rule: nothing, or the demand that it does not meet. At once where nothing waits. */
 export type Judge = (asked: Asked) => Awaitable<Demand | undefined>;
@@ -9,10 +9,14 @@ export type Judge = (asked: Asked) => Awaitable<Demand | undefined>;
  * Makes a judge of a rule that was checked.
  *
  * @param at its option path, for errors about what the app's own functions return
+ * @param helps what can be helped here: of several rules, the first that it can be helped with counts
  */
-export function judgeOf(rules: Rules, at: string): Judge {
+export function judgeOf(rules: Rules, at: string, helps: readonly Help[] = ['wait', 'step up']): Judge {
   if (!isChoice(rules)) return judgeOfAll(demandsOf(rules, at));
-  return judgeOfAny(rules.any.map((rule, index) => judgeOfAll(demandsOf(rule, `${at}.any[${index}]`))));
+  return judgeOfAny(
+    rules.any.map((rule, index) => judgeOfAll(demandsOf(rule, `${at}.any[${index}]`))),
+    helps,
+  );
 }
 
 export function isChoice(rules: Rules): rules is Exclude<Rules, Rule> {
@@ -30,18 +34,18 @@ function* askEach(demands: readonly Demand[], asked: Asked): Steps<Demand | unde
 }
 
 /** Nothing where one rule is met. Else what stands in the way of the first that can be helped, or of the first. */
-function judgeOfAny(judges: readonly Judge[]): Judge {
-  return (asked) => inTurn(tryEach(judges, asked));
+function judgeOfAny(judges: readonly Judge[], helps: readonly Help[]): Judge {
+  return (asked) => inTurn(tryEach(judges, asked, helps));
 }
 
-function* tryEach(judges: readonly Judge[], asked: Asked): Steps<Demand | undefined> {
+function* tryEach(judges: readonly Judge[], asked: Asked, helps: readonly Help[]): Steps<Demand | undefined> {
   const unmet: Demand[] = [];
   for (const judge of judges) {
     const demand = (yield judge(asked)) as Demand | undefined;
     if (!demand) return undefined;
     unmet.push(demand);
   }
-  return unmet.find(({ help }) => help !== undefined) ?? unmet[0];
+  return unmet.find(({ help }) => help !== undefined && helps.includes(help)) ?? unmet[0];
 }
 
 type Steps<Result> = Generator<Awaitable<unknown>, Result, unknown>;

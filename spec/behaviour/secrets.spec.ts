@@ -617,19 +617,20 @@ describe('no secret is shown', () => {
   });
 
   const wrongPlace: Meets = {
-    codes: { ERR_SESSION_CROSS_ORIGIN: 403, ERR_SESSION_UNKNOWN_HOST: 421 },
+    codes: { ERR_SESSION_CROSS_ORIGIN: 403, ERR_SESSION_UNKNOWN_HOST: 421, ERR_SESSION_ORGANIZATION_MISSING: 400 },
     reasons: ['cross_origin_request'],
     events: ['rejected'],
   };
   meeting(wrongPlace)('in requests that another site makes, or that come to an unknown host', async () => {
     const { sealed } = await issue();
-    const app = await serve(optionsOf({ routes: { session: '/session' } }));
+    const app = await serve(optionsOf({ routes: { session: '/session', organization: true } }));
     const headers = { cookie: `wos-session=${sealed}`, origin: 'https://evil.example' };
     // Two are routes of our own. The third is none, and whatever it is, it comes without the session.
     for (const path of ['/session', '/logout']) {
       expect((await look(app.browser().post(path, { headers }))).status).toBe(403);
     }
     await look(app.browser().post('/elsewhere', { headers }));
+    expect((await look(app.browser().post('/organization', { headers: { cookie: headers.cookie } }))).status).toBe(400);
 
     const several = await serve(optionsOf({ baseUrl: [origin, 'https://other.example.com'] }));
     const { searchParams } = new URL((await beginSignIn(app)).back);

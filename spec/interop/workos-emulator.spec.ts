@@ -15,6 +15,7 @@ import { createEmulator, type Emulator, type EmulatorSeedConfig } from 'workos/e
 import { type Browser, createBrowser } from '../support/browser.js';
 import { useClock } from '../support/clock.js';
 import { type Listening, listen } from '../support/http-server.js';
+import { createNavigator } from '../support/navigator.js';
 import { password, sessionCookieOf } from '../support/workos-session.js';
 
 /*
@@ -49,7 +50,7 @@ async function serve(options: SessionOptions): Promise<Listening> {
     (app as unknown as (req: IncomingMessage, res: ServerResponse) => void)(req, res);
   });
   open.push(server);
-  const sessions = withSession({ ...options, baseUrl: server.url });
+  const sessions = withSession({ ...options, baseUrl: server.url, routes: { organization: true } });
   app.use(sessions as RequestHandler, sessions.routes() as RequestHandler);
   app.get('/', (req, res) => res.json(sessions.get(req)));
   app.get('/account', sessions.require() as RequestHandler, (req, res) => res.json(sessions.signedIn(req)));
@@ -61,6 +62,14 @@ async function serve(options: SessionOptions): Promise<Listening> {
     const session = sessions.get(req);
     res.json({ result: await session.refresh({ organizationId }), session });
   });
+  app.get(
+    '/orgs/:organizationId',
+    sessions.require(
+      { organizationId: (req) => req.params?.organizationId },
+      { switchOrganization: true },
+    ) as RequestHandler,
+    (req, res) => res.json(sessions.signedIn(req)),
+  );
   app.get('/now', async (req, res) => {
     const session = sessions.get(req);
     res.json({ result: await session.refresh(), session });
@@ -249,6 +258,33 @@ describe('with WorkOS’s emulator', () => {
       session: { organizationId: two, role: 'member' },
     });
     expect((await browser.get('/billing')).status).toBe(403);
+  });
+
+  it('switches the organization by a guard and by a form, and stays where it is when it is refused', async () => {
+    const [one, two] = organizationIds;
+    const person = createNavigator({ [app.url]: app.url }, {}, browser.jar);
+    const headers = { 'sec-fetch-site': 'same-origin' };
+    for (const id of [one, two]) {
+      const opened = await person.open(`/orgs/${id}`, { headers });
+      expect([opened.status, opened.json]).toMatchObject([200, { organizationId: id, refreshed: true }]);
+    }
+    const form = await person.open(`/organization?organization_id=${one}&returnTo=/billing`, {
+      method: 'POST',
+      headers,
+    });
+    expect([form.status, form.location]).toEqual([303, `${app.url}/billing`]);
+    expect((await browser.get('/billing')).json).toBe('ok');
+
+    // The emulator knows no members, and refuses no organization. So it is asked with a token that it does not know.
+    const { provider } = optionsFor(emulator);
+    const refreshRequest: typeof provider.refreshRequest = (grant) =>
+      provider.refreshRequest(grant.organizationId === two ? { ...grant, refreshToken: 'none' } : grant);
+    const strict = await serve(optionsFor(emulator, { provider: { ...provider, refreshRequest } }));
+    const elsewhere = createNavigator({ [strict.url]: strict.url }, {}, browser.jar);
+    const refused = await elsewhere.open(`/orgs/${two}`, { headers });
+    const posted = await elsewhere.open(`/organization?organization_id=${two}`, { method: 'POST', headers });
+    expect([refused.status, posted.status]).toEqual([403, 403]);
+    expect((await browser.get('/account')).json).toMatchObject({ authenticated: true, organizationId: one });
   });
 
   it('refreshes without HTTP and ignores the "sealed_session" of the answer', async () => {
