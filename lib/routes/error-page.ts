@@ -39,6 +39,7 @@ export function errorHandler(words: false | ErrorPageWords, options: ErrorHandle
   const { given, problems } = readOptions<ErrorHandlerOptions>('errorHandler', options, checks);
   if (problems.length > 0) throw new SessionConfigError(problems);
   const pageOf = given.page ?? (words === false ? undefined : (error: AnySessionError) => plainPage(error, words));
+  const { demands = {} } = words || {};
 
   return function sessionErrorHandler(error, req, res, next) {
     const isPage = opensPage(req);
@@ -54,7 +55,7 @@ export function errorHandler(words: false | ErrorPageWords, options: ErrorHandle
     for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
     res.setHeader('X-Content-Type-Options', 'nosniff');
     if (page === undefined) {
-      sendProblem(res, error);
+      sendProblem(res, error, wordsFor(error, demands));
       return;
     }
     // The app's own page has its own styles.
@@ -72,11 +73,25 @@ function textOf({ expose, message, status }: AnySessionError): string {
   return status === 503 ? 'This cannot be done right now. Try again shortly.' : 'Something went wrong.';
 }
 
-function sendProblem(res: ServerResponse, error: AnySessionError): void {
+/** What the app says of the demand that was not met. */
+function wordsFor(error: AnySessionError, demands: Readonly<Record<string, string>>): string | undefined {
+  if (!('demand' in error) || !Object.hasOwn(demands, error.demand)) return undefined;
+  return demands[error.demand];
+}
+
+function sendProblem(res: ServerResponse, error: AnySessionError, detail: string | undefined): void {
   const { status, code } = error;
   const demand = 'demand' in error ? { demand: error.demand } : {};
   const signInUrl = 'signInUrl' in error && error.signInUrl !== undefined ? { signInUrl: error.signInUrl } : {};
-  const problem = { type: 'about:blank', status, title: textOf(error), code, ...demand, ...signInUrl };
+  const problem = {
+    type: 'about:blank',
+    status,
+    title: textOf(error),
+    ...(detail !== undefined && { detail }),
+    code,
+    ...demand,
+    ...signInUrl,
+  };
   res.setHeader('Content-Type', 'application/problem+json');
   res.end(JSON.stringify(problem));
 }
@@ -94,7 +109,7 @@ function plainPage(error: AnySessionError, words: ErrorPageWords): string {
   const form = offer ? switchForm(offer, switchOrganization) : '';
   const isSignIn = error.code === 'ERR_SESSION_SIGN_IN_FAILED';
   const title = words.title ?? (isSignIn || error.status === 401 ? 'You are not signed in' : 'This did not work');
-  const text = words.text ?? textOf(error);
+  const text = wordsFor(error, words.demands ?? {}) ?? words.text ?? textOf(error);
   const again = isSignIn ? retryPath(error) : undefined;
   const link = again === undefined ? '' : `<p><a href="${escaped(again)}">${escaped(retry)}</a></p>`;
   return (

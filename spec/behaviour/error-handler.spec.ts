@@ -6,7 +6,7 @@ import { isSessionError, type SessionOptions, SessionSignInError, withSession } 
 import { frameworks } from '../support/apps.js';
 import { createNavigator, type Navigator } from '../support/navigator.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
-import { workosOptions } from '../support/workos-session.js';
+import { sealedSession, workosOptions } from '../support/workos-session.js';
 
 const origin = 'https://app.example.com';
 const open: { close: () => Promise<unknown> }[] = [];
@@ -94,6 +94,34 @@ describe('the error page', () => {
       'application/problem+json',
       { type: 'about:blank', status: 401, title: 'Sign in to continue.', code: 'ERR_SESSION_REQUIRED' },
     ]);
+  });
+
+  it('says in the words of the app what is missing, to people and to clients, without a stack', async () => {
+    const demands = { roles: 'This is for <managers>.', constructor: 'Nobody lacks this.' };
+    const sessions = withSession(workosOptions(server, { baseUrl: origin, signIn: { errorPage: { demands } } }));
+    const { sealed } = await sealedSession(server);
+    const app = await frameworks[0]!.listen((each) => {
+      each.use(sessions);
+      each.get('/roles', sessions.require({ roles: 'manager' }));
+      each.get('/other', sessions.require({ permissions: 'a' }));
+      each.use(sessions.errorHandler() as never);
+    });
+    open.push(app);
+    const browser = createNavigator({ [origin]: app.url });
+    const cookie = `wos-session=${sealed}`;
+    const page = await browser.open('/roles', { cookie });
+    expect([page.status, page.text.includes('<p>This is for &lt;managers&gt;.</p>')]).toEqual([403, true]);
+    const script = { accept: '*/*', 'sec-fetch-mode': 'cors' };
+    const problem = { type: 'about:blank', status: 403, title: 'You are signed in, but may not do this.' };
+    expect((await browser.open('/roles', { cookie, headers: script })).json).toEqual({
+      ...problem,
+      detail: demands.roles,
+      code: 'ERR_SESSION_FORBIDDEN',
+      demand: 'roles',
+    });
+    const other = await browser.open('/other', { cookie, headers: script });
+    expect(other.json).toEqual({ ...problem, code: 'ERR_SESSION_FORBIDDEN', demand: 'permissions' });
+    for (const { text } of [page, other]) expect(text).not.toMatch(/\n\s+at |\.ts:\d+|\.js:\d+/);
   });
 
   it('is a page for a person whom a guard refuses, without a link', async () => {

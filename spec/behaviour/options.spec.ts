@@ -607,6 +607,7 @@ describe('a provider that is not whole', () => {
     'acceptsImpersonation',
     'knows',
     'tokensNameClient',
+    'interactionUrl',
   ];
   const members = Object.keys(whole).filter((name) => !optionalMembers.includes(name));
   const messageOf = (changes: object) => {
@@ -637,7 +638,7 @@ describe('a provider that is not whole', () => {
     expect(pathsOf({ ...good, provider: { ...whole, ...none } })).toEqual([]);
   });
 
-  it.each(['organizationOf', 'logoutUrl', 'revocationRequest'])(
+  it.each(['organizationOf', 'logoutUrl', 'interactionUrl', 'revocationRequest'])(
     'is refused when an optional method is not a method: %s',
     (name) => {
       expect(messageOf({ [name]: 'https://id.example.com' })).toContain(name);
