@@ -247,6 +247,8 @@ describe.each(frameworks.slice(0, 2))('switching the organization on $name', (fr
         const browser = await serve(framework);
         const page = await post(browser, 'organization_id=org_02', headers);
         expect([page.status, page.setCookies, await at(browser)]).toEqual([403, [], 'org_01']);
+        const nobody = { method: 'POST', headers: headers as Record<string, string>, cookie: undefined };
+        expect((await browser.open('/organization?organization_id=org_02', nobody)).status).toBe(403);
       },
     );
 
