@@ -12,7 +12,7 @@ export function clientOf({ headers }: IncomingMessage): string {
 
 // Blink names WebKit too, and all of them name Mozilla.
 function engineOf(agent: string): string {
-  if (/\b(Chrome|Chromium)\//.test(agent)) return 'blink';
+  if (/(Chrome|Chromium)\//.test(agent)) return 'blink';
   if (/\bAppleWebKit\//.test(agent)) return 'webkit';
   if (/\bGecko\/\d/.test(agent)) return 'gecko';
   return 'other';

@@ -123,6 +123,7 @@ describe('the bits of a client', () => {
   it.each([
     [{ 'user-agent': agents.desktop }, 'blink'],
     [{ 'user-agent': agents.desktop, 'sec-ch-ua-mobile': '?1' }, 'blink mobile'],
+    [{ 'user-agent': agents.desktop.replace('Chrome', 'HeadlessChrome') }, 'blink'],
     [{ 'user-agent': agents.phone }, 'webkit mobile'],
     [{ 'user-agent': agents.firefox }, 'gecko'],
     [{ 'user-agent': 'curl/8.0' }, 'other'],
