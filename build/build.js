@@ -1,5 +1,6 @@
 /**
- * Makes dist/: ES modules for `import`, a bundle for `require()`, and one set of types for both.
+ * Makes dist/: a bundle for `import`, one for `require()`, and one set of types for both. Beside them lie the modules as
+ * the compiler has made them, which are not published: benches read them one by one.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,7 +9,7 @@ import path from 'node:path';
 import { transformSync } from '@swc/core';
 import ts from 'typescript';
 
-import { buildCommonJs } from './commonjs.js';
+import { buildBundles } from './bundles.js';
 import { trimDeclarations } from './declarations.js';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -24,10 +25,9 @@ execFileSync(
   },
 );
 trimDeclarations(dist, entries);
-await buildCommonJs(dist, entries, ['cookie-parser', 'iron-session', 'lru-cache', 'on-headers']);
-for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
-  if (file.endsWith('.js')) writeFileSync(path.join(dist, file), minified(path.join(dist, file)));
-}
+await buildBundles(dist, entries, ['cookie-parser', 'iron-session', 'lru-cache', 'on-headers']);
+const modules = path.join(dist, 'esm');
+for (const file of readdirSync(modules)) writeFileSync(path.join(modules, file), minified(path.join(modules, file)));
 
 /**
  * Without comments and in short names, or both builds and the command line do not fit into 280 kB packed. Functions and

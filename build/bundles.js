@@ -3,26 +3,46 @@ import path from 'node:path';
 
 import { rolldown } from 'rolldown';
 
-// Parts of got for jobs that are never asked of it here: HTTP/2, caching, DNS. A fifth of all that is bundled.
-const leftOut = ['cacheable-lookup', 'cacheable-request', 'http2-wrapper'];
+// Parts of got for jobs that are never asked of it here: HTTP/2, caching, DNS, forms with files. A fifth of all that is bundled.
+const leftOut = ['cacheable-lookup', 'cacheable-request', 'form-data-encoder', 'http2-wrapper'];
 
 const nothing = `
   class LeftOut { constructor() { throw new Error('express-sealed-session bundles got without this part of it.'); } }
   export default LeftOut;
-  export { LeftOut as CacheError };
+  export { LeftOut as CacheError, LeftOut as FormDataEncoder };
+  export const isFormData = () => false;
 `;
 
+// A path of this repository, and not the name of a package.
+const isOwn = (id) => id.startsWith('.') || path.isAbsolute(id);
+
 /**
- * Bundles the compiled modules for `require()`. What is an ES module alone is bundled with them: Jest, for one, can neither
- * require nor import it. All else stays a dependency, so that an app has it once and updates it.
+ * Bundles the compiled modules twice. For `import` every package stays a dependency. For `require()` those that are ES
+ * modules alone are bundled as well: Jest, for one, can neither require nor import them.
  *
  * @param {string} dist
  * @param {readonly string[]} entries
  * @param {readonly string[]} external the dependencies that can be required
  */
-export async function buildCommonJs(dist, entries, external) {
-  const bundle = await rolldown({
-    input: Object.fromEntries(entries.map((entry) => [entry, path.join(dist, `${entry}.js`)])),
+export async function buildBundles(dist, entries, external) {
+  const inputOf = (names) =>
+    Object.fromEntries(names.map((name) => [path.basename(name), path.join(dist, `${name}.js`)]));
+  const modules = await rolldown({
+    // The command line is a program of its own, so nobody requires it.
+    input: inputOf([...entries, 'cli/main']),
+    platform: 'node',
+    external: (id) => !isOwn(id),
+  });
+  await modules.write({
+    dir: path.join(dist, 'esm'),
+    format: 'es',
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+    comments: false,
+  });
+
+  const required = await rolldown({
+    input: inputOf(entries),
     platform: 'node',
     external: [/^node:/, ...external],
     plugins: [
@@ -33,7 +53,7 @@ export async function buildCommonJs(dist, entries, external) {
       },
     ],
   });
-  const { output } = await bundle.write({
+  const { output } = await required.write({
     dir: path.join(dist, 'cjs'),
     format: 'cjs',
     entryFileNames: '[name].cjs',
