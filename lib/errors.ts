@@ -76,10 +76,13 @@ export class SessionRequiredError extends SessionError {
   }
 }
 
-/** A form: a POST to `path`, with these two as `organization_id` and `returnTo`. */
+/** A form with which the visitor can switch the organization: a POST to `path`, with the other two as its fields. */
 export interface SwitchOffer {
+  /** Where the form is sent: `routes.organization`. */
   readonly path: string;
+  /** The organization that would let the visitor in, as the field `organization_id`. */
   readonly organizationId: string;
+  /** Where the visitor comes back to, as the field `returnTo`. */
   readonly returnTo: string;
 }
 
