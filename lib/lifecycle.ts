@@ -15,6 +15,7 @@ import { createReports } from './reports.js';
 import { createRevoking } from './revoke.js';
 import type { Password } from './seal/passwords.js';
 import { fullWork, isRecognised, open as openSeal, type Work } from './seal/sealer.js';
+import { begunAtMs } from './session/beginning.js';
 import { readPayload } from './session/codec.js';
 import { endsAtMs, nextPayload, type SessionPayload, type TokenSet } from './session/payload.js';
 import { newestData } from './session/newest-data.js';
@@ -232,9 +233,11 @@ export function createLifecycle(settings: LifeSettings) {
     release(session);
   }
 
-  function release({ payload: { refreshToken } }: VerifiedSession): void {
-    if (refreshToken !== undefined)
-      coordinator.releasePredecessor(tokenKey(provider, refreshToken), refreshSettings.graceMs);
+  function release({ payload }: VerifiedSession): void {
+    const { refreshToken, refreshedAt = begunAtMs(payload) } = payload;
+    // What came before older tokens is remembered nowhere.
+    if (refreshToken === undefined || refreshedAt < Date.now() - 2 * claimedMs) return;
+    coordinator.releasePredecessor(tokenKey(provider, refreshToken), refreshSettings.graceMs);
   }
 
   // Refresh.

@@ -32,15 +32,18 @@ const prolong =
 
 const takeOver =
   "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('set', KEYS[1], ARGV[2], 'PX', ARGV[3]) end return 0";
-const takeAway = "local v = redis.call('get', KEYS[1]) if v then redis.call('del', KEYS[1]) end return v";
-const readWithTtl = "return { redis.call('get', KEYS[1]), redis.call('pttl', KEYS[1]) }";
+const read = "{ redis.call('get', KEYS[1]), redis.call('pttl', KEYS[1]) }";
 
-// A record whose successor has come begins with this. It stays for as long as that is remembered, so its time to live says
-// how long ago it was, whatever the clocks of two processes say.
-const claimedMark = 'claimed ';
-const claim =
-  "local v = redis.call('get', KEYS[1]) if v and string.sub(v, 1, 8) ~= ARGV[1] then " +
-  "redis.call('set', KEYS[1], ARGV[1] .. v, 'PX', ARGV[2]) end return 0";
+// One command for the lease, who holds it, and what has been published: a leader publishes before it gives its lease up, so
+// what is read after the attempt to take the lease misses nothing.
+const acquire =
+  "local ours = redis.call('set', KEYS[2], ARGV[1], 'PX', ARGV[2], 'NX') and 1 or 0 " +
+  `return { ours, redis.call('get', KEYS[2]), ${read} }`;
+
+// Until the other processes have the new tokens, none of them may have the lease.
+const publishAndRelease =
+  "redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) " +
+  "if redis.call('get', KEYS[2]) == ARGV[3] then redis.call('del', KEYS[2]) end return 'OK'";
 
 // How often a process that has new tokens tries to publish them while Redis is away.
 const publishAgainMs = 500;
@@ -62,7 +65,9 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
   // The braces keep the keys of one token on one node of a cluster.
   const leaseKey = ({ key }: SharedToken) => `${prefix}{${key}}:lease`;
   const doneKey = (key: string) => `${prefix}{${key}}:done`;
-  const beforeKey = (key: string) => `${prefix}{${key}}:before`;
+  // There from when a browser has come with the tokens of this name. Its time to live says how long ago that was, whatever
+  // the clocks of two processes say.
+  const claimedKey = (key: string) => `${prefix}{${key}}:claimed`;
 
   /** Leads the refresh in the fleet, or takes the outcome from the process that does. */
   async function refreshInFleet(ticket: Ticket, lead: () => Promise<Outcome>): Promise<CoordinatedOutcome | undefined> {
@@ -76,26 +81,25 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
 
     for (;;) {
       const lease = await acquireLease(ticket, owner);
-      if (lease === 'unknown') {
+      if (lease === undefined) {
         const known = keptFor(ticket);
         if (known) return { ...known, source: 'remembered' };
         return isElsewhere(ticket) ? timedOut(ticket) : leadWithoutLease(ticket, own);
       }
-      // A leader publishes before it gives its lease up. Reading after the attempt to take the lease misses nothing.
-      const done = await readDone(ticket, ticket.graceMs);
+      const done = await readDone(ticket, lease.record, ticket);
       if (done === 'spent elsewhere' || (done !== 'none' && isFor(ticket, done))) {
-        if (lease === 'ours') void releaseLease(ticket, owner);
+        if (lease.isOurs) void releaseLease(ticket, owner);
         // Presented again, the token could end the session. Another process has its successor, or will read it in a moment.
         return done === 'spent elsewhere' ? spentElsewhere(ticket) : done;
       }
-      if (lease === 'ours') {
+      if (lease.isOurs) {
         if (mayLead(ticket)) return leadUnderLease(ticket, owner, own);
         await releaseLease(ticket, owner);
-      } else if (!isElsewhere(ticket) && !(await hasTakenOver(ticket, owner))) {
+      } else if (!isElsewhere(ticket) && !(await hasTakenOver(ticket, owner, lease.holder))) {
         // Recorded once. A process may hold the lease only to find out that it may not lead; if each such lease
         // extended this record, two processes could keep each other waiting for ever.
         elsewhere.set(ticket.key, {
-          owner: await holderOf(ticket),
+          owner: lease.holder,
           untilMs: Date.now() + largestAgeMs(ticket),
           losses: losses(),
         });
@@ -111,17 +115,13 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     return timeoutMs + leaseMs;
   }
 
-  async function holderOf(ticket: Ticket): Promise<unknown> {
-    return send(leaseKey(ticket), ['GET', leaseKey(ticket)]).catch(() => undefined);
-  }
-
   /**
    * Takes a lease over that one and the same process has held beyond its largest age. Without that, a process that hangs,
    * or a lease that somebody wrote into Redis, would keep a session from ever being refreshed.
    */
-  async function hasTakenOver(ticket: Ticket, owner: string): Promise<boolean> {
+  async function hasTakenOver(ticket: Ticket, owner: string, holder: unknown): Promise<boolean> {
     const held = elsewhere.get(ticket.key);
-    if (typeof held?.owner !== 'string' || held.owner !== (await holderOf(ticket))) return false;
+    if (typeof held?.owner !== 'string' || held.owner !== holder) return false;
     const key = leaseKey(ticket);
     const taken = await send(key, ['EVAL', takeOver, '1', key, held.owner, owner, milliseconds(leaseMs)]).catch(
       () => 0,
@@ -132,15 +132,24 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     return true;
   }
 
-  /** What the fleet has published about a token. What it says of a successor that has come is noted here. */
-  async function readDone(token: SharedToken, graceMs: number): Promise<FoundRecord> {
-    const key = doneKey(token.key);
-    const reply = await send(key, ['EVAL', readWithTtl, '1', key]).catch(() => undefined);
+  /** What a record says that was read, and whether it is still shared. That its successor has come is noted here. */
+  async function readDone(
+    token: SharedToken,
+    reply: unknown,
+    { graceMs, keptMs }: Pick<Ticket, 'graceMs' | 'keptMs'>,
+  ): Promise<FoundRecord> {
     const [value, ttlMs] = Array.isArray(reply) ? (reply as unknown[]) : [];
-    if (typeof value !== 'string' || !value.startsWith(claimedMark)) return openRecord(token, value);
-    const agoMs = Math.max(0, claimedMs - Math.max(0, Number(ttlMs)));
+    const found = openRecord(token, value);
+    if (typeof found !== 'object' || found.outcome.kind !== 'refreshed') return found;
+    const { successorKey } = found.outcome;
+    // Without rotation, the same name comes again and again.
+    if (successorKey === undefined || successorKey === token.key) return found;
+    const key = claimedKey(successorKey);
+    const claimTtlMs = await send(key, ['PTTL', key]).catch(() => -2);
+    if (!(Number(claimTtlMs) >= 0)) return Number(ttlMs) > afterSharedMs(keptMs) ? found : 'none';
+    const agoMs = Math.max(0, claimedMs - Number(claimTtlMs));
     local.noteClaimed(token.key, Date.now() - agoMs, graceMs);
-    return agoMs < graceMs ? openRecord(token, value.slice(claimedMark.length)) : 'none';
+    return agoMs < graceMs ? found : 'none';
   }
 
   function keptFor(ticket: Ticket): CoordinatedOutcome | undefined {
@@ -167,33 +176,31 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     if (claimedAtMs !== undefined) local.noteClaimed(key, claimedAtMs, graceMs);
   }
 
-  /** Tells the fleet that the browser has the successor, whichever process has refreshed. */
-  async function claimPredecessor(key: string, graceMs: number): Promise<void> {
-    try {
-      const predecessor =
-        local.releasePredecessor(key, graceMs) ?? (await send(beforeKey(key), ['EVAL', takeAway, '1', beforeKey(key)]));
-      if (typeof predecessor !== 'string' || !/^[\w-]{1,100}$/.test(predecessor)) return;
-      local.noteClaimed(predecessor, Date.now(), graceMs);
-      const entry = kept.get(predecessor);
-      if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + graceMs);
-      const done = doneKey(predecessor);
-      await send(done, ['EVAL', claim, '1', done, claimedMark, milliseconds(claimedMs)]);
-    } catch {
-      // Redis is away. The successor is shared until its own time is over.
-    }
+  /** Tells the fleet that the browser has these tokens, whichever process has refreshed. */
+  async function claim(successorKey: string, graceMs: number): Promise<void> {
+    const predecessor = local.releasePredecessor(successorKey, graceMs);
+    const entry = predecessor === undefined ? undefined : kept.get(predecessor);
+    if (entry) entry.untilMs = Math.min(entry.untilMs, Date.now() + graceMs);
+    const key = claimedKey(successorKey);
+    // Without Redis, the successor is shared until its own time is over.
+    await send(key, ['SET', key, '1', 'PX', milliseconds(claimedMs), 'NX']).catch(() => undefined);
   }
 
-  async function acquireLease(ticket: Ticket, owner: string): Promise<'ours' | "another's" | 'unknown'> {
-    const key = leaseKey(ticket);
+  /** Asks for the lease, and for what has been published. Undefined while Redis cannot be asked. */
+  async function acquireLease(ticket: Ticket, owner: string): Promise<Lease | undefined> {
+    const [done, lease] = [doneKey(ticket.key), leaseKey(ticket)];
     // Redis may carry out a command that we gave up. It would leave a lease under which no process leads.
     const tooLate = () => {
-      command(key, ['EVAL', release, '1', key, owner]).catch(() => undefined);
+      command(lease, ['EVAL', release, '1', lease, owner]).catch(() => undefined);
     };
     try {
-      const reply = await send(key, ['SET', key, owner, 'PX', milliseconds(leaseMs), 'NX'], tooLate);
-      return reply === 'OK' ? 'ours' : "another's";
+      const reply = await send(lease, ['EVAL', acquire, '2', done, lease, owner, milliseconds(leaseMs)], tooLate);
+      // Something that is no Redis can lead nobody.
+      if (!Array.isArray(reply)) return undefined;
+      const [ours, holder, record] = reply as unknown[];
+      return { isOurs: Number(ours) === 1, holder, record };
     } catch {
-      return 'unknown';
+      return undefined;
     }
   }
 
@@ -212,7 +219,7 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
   async function leadWithoutLease(ticket: Ticket, own: () => Promise<CoordinatedOutcome>): Promise<CoordinatedOutcome> {
     const coordinated = await own();
     // If Redis comes back soon, the other processes learn that the token is spent.
-    void publish(ticket, coordinated);
+    void publish(ticket, coordinated, '');
     return coordinated;
   }
 
@@ -235,7 +242,10 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     try {
       const coordinated = await own();
       // The request goes on with its tokens. The fleet gets them first, then the lease.
-      void publish(ticket, coordinated).finally(endLease);
+      void publish(ticket, coordinated, owner).then((isDone) => {
+        if (isDone) clearInterval(prolonging);
+        else endLease();
+      });
       return coordinated;
     } catch (error) {
       endLease();
@@ -243,26 +253,27 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     }
   }
 
-  /** Tries for a while: until the other processes have the new tokens, none of them may have the lease. */
-  async function publish(ticket: Ticket, coordinated: CoordinatedOutcome): Promise<void> {
-    const lastsMs = sharedForMs(coordinated.outcome, ticket);
-    if (lastsMs === 0) return;
-    const key = doneKey(ticket.key);
+  /**
+   * Publishes new tokens, and gives the lease up. Tries for a while.
+   *
+   * @returns whether Redis has both
+   */
+  async function publish(ticket: Ticket, coordinated: CoordinatedOutcome, owner: string): Promise<boolean> {
+    const sharedMs = sharedForMs(coordinated.outcome, ticket);
+    if (sharedMs === 0) return false;
+    const [done, lease] = [doneKey(ticket.key), leaseKey(ticket)];
     const record = sealRecord(ticket, coordinated);
-    const { outcome } = coordinated;
-    const successorKey = outcome.kind === 'refreshed' ? outcome.successorKey : undefined;
-    // Without it, only the processes that took part could tell the fleet that the successor has come.
-    const before = successorKey === undefined || successorKey === ticket.key ? undefined : beforeKey(successorKey);
-    const giveUpMs = Date.now() + Math.min(lastsMs, ticket.graceMs);
+    const lastsMs = coordinated.outcome.kind === 'refreshed' ? sharedMs + afterSharedMs(ticket.keptMs) : sharedMs;
+    const giveUpMs = Date.now() + Math.min(sharedMs, ticket.graceMs);
     do {
       try {
-        await send(key, ['SET', key, record, 'PX', milliseconds(lastsMs)]);
-        if (before !== undefined) await send(before, ['SET', before, ticket.key, 'PX', milliseconds(lastsMs)]);
-        return;
+        await send(done, ['EVAL', publishAndRelease, '2', done, lease, record, milliseconds(lastsMs), owner]);
+        return true;
       } catch {
         await sleep(publishAgainMs, undefined, { ref: false });
       }
     } while (Date.now() < giveUpMs);
+    return false;
   }
 
   async function releaseLease(ticket: Ticket, owner: string): Promise<void> {
@@ -283,17 +294,33 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
       return coordinated;
     },
     releasePredecessor: (key, graceMs) => {
-      void claimPredecessor(key, graceMs);
+      void claim(key, graceMs);
     },
     successorOf,
     findSuccessor: async (token) => {
       const known = successorOf(token.key);
       if (known) return known;
       // A successor that has come is one all the same.
-      const found = await readDone(token, Infinity);
+      const key = doneKey(token.key);
+      const reply = await send(key, ['EVAL', `return ${read}`, '1', key]).catch(() => undefined);
+      const found = openRecord(token, Array.isArray(reply) ? reply[0] : undefined);
       return typeof found === 'object' && found.outcome.kind === 'refreshed' ? found.outcome : undefined;
     },
   } satisfies Coordinator);
+}
+
+/** What was asked of Redis about a token. */
+interface Lease {
+  readonly isOurs: boolean;
+  readonly holder: unknown;
+  /** What has been published, and how long it is kept. */
+  readonly record: unknown;
+}
+
+/** How long a record is kept after it is not shared any more: until then, an old copy that comes shows as one. */
+function afterSharedMs(keptMs: number | undefined): number {
+  // What is kept for a while of its own choosing is no refresh.
+  return keptMs === undefined ? claimedMs : 0;
 }
 
 /** A token that another process is taken to be refreshing. */

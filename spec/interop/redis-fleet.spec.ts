@@ -82,15 +82,15 @@ describeWithPart('redis', 'redisFleet', () => {
   const doneOf = ({ key }: Ticket) => `sealed-session:{${key}}:done`;
   const valueOf = async (key: string) => (await redis.entries()).find((entry) => entry.key === key)?.value;
 
-  it('shares new tokens for 15 minutes and a refusal for 5 seconds', async () => {
+  it('keeps new tokens for 30 minutes and a refusal for 5 seconds', async () => {
     const [one, other] = processes();
     for (const outcome of [refreshed, dead]) {
       const ticket = newTicket();
       await one.refresh(ticket, leads(outcome));
       expect(await other.refresh(ticket, mustNotLead)).toEqual({ outcome, organizationId: '', source: 'fleet' });
       const { ttlMs } = (await redis.entries()).find(({ key }) => key === doneOf(ticket))!;
-      expect(ttlMs).toBeGreaterThan(outcome === dead ? 0 : 14 * 60_000);
-      expect(ttlMs).toBeLessThanOrEqual(outcome === dead ? 5_000 : 15 * 60_000);
+      expect(ttlMs).toBeGreaterThan(outcome === dead ? 0 : 29 * 60_000);
+      expect(ttlMs).toBeLessThanOrEqual(outcome === dead ? 5_000 : 30 * 60_000);
     }
   });
 
@@ -224,7 +224,8 @@ describeWithPart('redis', 'redisFleet', () => {
 
     const client = {
       sendCommand: (args: string[]) => {
-        if (!refuses || args[0] !== 'SET' || !args[1]!.endsWith(':done')) return clients.nodeRedis.sendCommand(args);
+        // Of what is published, the record is the third argument after two keys.
+        if (!refuses || !args[1]?.startsWith("redis.call('set', KEYS[1]")) return clients.nodeRedis.sendCommand(args);
         refused += 1;
         return Promise.reject(new Error('OOM command not allowed'));
       },
@@ -258,8 +259,12 @@ describeWithPart('redis', 'redisFleet', () => {
   });
 
   it.each([
-    ['has new tokens to publish', `answer(args[1].endsWith(':done') ? Promise.reject(new Error()) : 'OK')`, 'outcome'],
-    ['is refreshing', `answer('OK')`, 'new Promise(() => {})'],
+    [
+      'has new tokens to publish',
+      `answer(args[1].startsWith('redis.call') ? Promise.reject(new Error()) : [1, 'us', []])`,
+      'outcome',
+    ],
+    ['is refreshing', `answer([1, 'us', []])`, 'new Promise(() => {})'],
     ['waits for Redis', 'new Promise(() => {})', 'outcome'],
   ])('does not keep a process alive that %s', (_, reply, lead) => {
     const script = `
@@ -299,7 +304,7 @@ describeWithPart('redis', 'redisFleet', () => {
     await redis.command('SET', leaseOf(ticket), 'somebody else', 'PX', '60000');
     finish();
     await leading;
-    const release = ([name, script]: string[]) => name === 'EVAL' && script!.includes("'del'");
+    const release = ([name, script]: string[]) => name === 'EVAL' && script!.includes("redis.call('del'");
     await eventually(async () => (await watch.commands()).some(release));
     watch.stop();
     const [entry] = (await redis.entries()).filter(({ key }) => key === leaseOf(ticket));
@@ -368,27 +373,28 @@ describeWithPart('redis', 'redisFleet', () => {
   });
 
   describe('graceSeconds', () => {
-    const claimedBy = async (ticket: Ticket) => (await valueOf(doneOf(ticket)))?.startsWith('claimed ') === true;
+    const claimOf = (successorKey: string) => `sealed-session:{${successorKey}}:claimed`;
 
     /** A refresh whose successor a browser presents to a process that took no part in it. */
     async function claimElsewhere(ticket: Ticket, successorKey: string) {
       const [one, other] = processes();
       const third = processOf(redisFleet({ client: clients.nodeRedis }));
       await one.refresh(ticket, leads({ ...refreshed, successorKey }));
-      await eventually(async () => (await valueOf(`sealed-session:{${successorKey}}:before`)) === ticket.key);
+      await eventually(async () => (await valueOf(doneOf(ticket))) !== undefined);
       third.releasePredecessor(successorKey, ticket.graceMs);
-      await eventually(() => claimedBy(ticket));
+      await eventually(async () => (await valueOf(claimOf(successorKey))) !== undefined);
       return { one, other, third };
     }
 
     it('holds in every process once the successor has come to any of them', async () => {
       const ticket = newTicket({ graceMs: 60_000 });
-      const { one, other, third } = await claimElsewhere(ticket, randomUUID());
+      const successorKey = randomUUID();
+      const { one, other, third } = await claimElsewhere(ticket, successorKey);
       for (const each of [one, other, third]) {
         expect(await each.refresh(ticket, mustNotLead)).toMatchObject({ outcome: { kind: 'refreshed' } });
       }
-      // Redis goes by its own clock: the record was claimed 61 seconds ago.
-      await redis.command('PEXPIRE', doneOf(ticket), String(15 * 60_000 - 61_000));
+      // Redis goes by its own clock: they were claimed 61 seconds ago.
+      await redis.command('PEXPIRE', claimOf(successorKey), String(15 * 60_000 - 61_000));
       clock.advance(61);
       const presented = leads(dead);
       expect(await other.refresh(ticket, presented)).toMatchObject({ outcome: dead, source: 'leader' });
@@ -397,6 +403,38 @@ describeWithPart('redis', 'redisFleet', () => {
       for (const each of [one, third]) {
         expect(await each.refresh({ ...ticket, organizationId: 'org' }, leads(dead))).toMatchObject({ outcome: dead });
       }
+    });
+
+    it('begins with the first browser that comes, and no second one puts its end off', async () => {
+      const ticket = newTicket({ graceMs: 60_000 });
+      const successorKey = randomUUID();
+      const { other, third } = await claimElsewhere(ticket, successorKey);
+      await redis.command('PEXPIRE', claimOf(successorKey), String(15 * 60_000 - 61_000));
+      third.releasePredecessor(successorKey, ticket.graceMs);
+      await third.look();
+      expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+    });
+
+    it('shows an old copy for a quarter of an hour after the next tokens have come, and shares nothing with it', async () => {
+      const [one, other] = processes();
+      const ticket = newTicket({ graceMs: 1_000 });
+      const successorKey = randomUUID();
+      await one.refresh(ticket, leads({ ...refreshed, successorKey }));
+      await eventually(async () => (await valueOf(doneOf(ticket))) !== undefined);
+      // Published 16 minutes ago, claimed 8 minutes ago.
+      await redis.command('PEXPIRE', doneOf(ticket), String(14 * 60_000));
+      await redis.command('SET', claimOf(successorKey), '1', 'PX', String(7 * 60_000));
+      expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
+      expect(other.claimedAtMs(ticket.key)).toBeLessThan(Date.now() - 7 * 60_000);
+    });
+
+    it('shares nothing with those who come more than a quarter of an hour later, though no browser has come', async () => {
+      const [one, other] = processes();
+      const ticket = newTicket();
+      await one.refresh(ticket, leads({ ...refreshed, successorKey: randomUUID() }));
+      await eventually(async () => (await valueOf(doneOf(ticket))) !== undefined);
+      await redis.command('PEXPIRE', doneOf(ticket), String(15 * 60_000 - 1));
+      expect(await other.refresh(ticket, leads(dead))).toMatchObject({ outcome: dead, source: 'leader' });
     });
 
     it('of nothing ends at once', async () => {
@@ -503,7 +541,8 @@ describeWithPart('redis', 'redisFleet', () => {
     const ticket = newTicket();
     await one.refresh(ticket, leads(away));
     expect(reads.sort()).toEqual(['client', 'leaseMs', 'pollMs', 'prefix', 'rememberSeconds', 'timeoutMs']);
-    expect(sent[0]).toEqual(['SET', `an app:{${ticket.key}}:lease`, expect.any(String), 'PX', '7000', 'NX']);
+    const keys = ['done', 'lease'].map((end) => `an app:{${ticket.key}}:${end}`);
+    expect(sent[0]).toEqual(['EVAL', expect.any(String), '2', ...keys, expect.any(String), '7000']);
   });
 
   it('is not changed by later changes of the options', async () => {
@@ -514,7 +553,8 @@ describeWithPart('redis', 'redisFleet', () => {
     Object.assign(options, { client: undefined, prefix: 'after:', leaseMs: 'x' });
     const ticket = newTicket();
     await one.refresh(ticket, leads(away));
-    expect(sent[0]).toEqual(['SET', `before:{${ticket.key}}:lease`, expect.any(String), 'PX', '7000', 'NX']);
+    const keys = ['done', 'lease'].map((end) => `before:{${ticket.key}}:${end}`);
+    expect(sent[0]).toEqual(['EVAL', expect.any(String), '2', ...keys, expect.any(String), '7000']);
   });
 
   it('gives Redis whole milliseconds for fractions in the options', async () => {
@@ -604,7 +644,7 @@ describeWithPart('redis', 'redisFleet', () => {
         redis.pause();
         expect(await each.refresh(ticket, leads(refreshed))).toMatchObject({ source: 'leader' });
         redis.resume();
-        const take = ([name, key]: string[]) => name === 'SET' && key === leaseOf(ticket);
+        const take = ([name, key]: string[]) => name === 'set' && key === leaseOf(ticket);
         await eventually(async () => (await watch.commands()).some(take));
         watch.stop();
         await eventually(async () => (await valueOf(leaseOf(ticket))) === undefined);
