@@ -31,7 +31,9 @@ export function crossOriginCheck(
 
   return (req) => {
     const { method, headers } = req;
-    if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return undefined;
+    const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+    // The handshake of a WebSocket is a GET. What comes over it can change something, and no CORS keeps its answers back.
+    if (isSafe && headers.upgrade === undefined) return undefined;
     const { origin, referer } = headers;
     const fetchSite = headers['sec-fetch-site'];
     // A subdomain is on the same site, and may be somebody else's.

@@ -59,6 +59,12 @@ interface Visitor {
   readonly options?: Partial<SessionOptions>;
   /** Whether the provider does not answer. */
   readonly isAway?: boolean;
+  /** Whether an access token comes in place of the cookie: a good one, or one that cannot be. */
+  readonly bearer?: 'good' | 'wrong';
+  /** Headers of its own, over those of the kind of request. */
+  readonly headers?: Record<string, string>;
+  /** Default: GET. */
+  readonly method?: 'post';
 }
 
 const ago = (seconds: number) => Math.trunc(Date.now() / 1000) - seconds;
@@ -85,6 +91,17 @@ const visitors: Record<string, Visitor> = {
     guard: { switchOrganization: true },
   },
   'too old a sign-in': { session: { claims: { auth_time: ago(1_000) } }, rule: { maxAuthAgeSeconds: 300 } },
+  'good bearer token': { session: {}, bearer: 'good', options: { bearer: true }, rule: { via: 'bearer' } },
+  'wrong bearer token': { session: {}, bearer: 'wrong', options: { bearer: true } },
+  'link from another site': {
+    session: {},
+    headers: { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+  },
+  'POST from another site': {
+    session: {},
+    method: 'post',
+    headers: { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+  },
 };
 
 /** The table, row by row: the answers by the kind of request. */
@@ -119,27 +136,40 @@ describe.each(frameworks.slice(0, 2))('a guard on $name answers', (framework) =>
     Object.keys(kinds).map((kind) => [visitor, kind, table.get(visitor)?.[kind] ?? 'no cell'] as const),
   );
 
-  const served = new Map<string, Promise<{ url: string; cookie: string | undefined }>>();
+  const served = new Map<string, Promise<{ url: string; credentials: Record<string, string> }>>();
 
   /** An app with the visitor's rule, and the visitor's cookie. */
-  async function serve({ session, seal, rule = {}, guard, options }: Visitor) {
+  async function serve({ session, seal, rule = {}, guard, options, bearer }: Visitor) {
     const sessions = withSession(workosOptions(server, { baseUrl: origin, ...options }));
     const app = await framework.listen((each) => {
       each.use(sessions);
       each.use(sessions.routes());
-      each.get('/there', sessions.require(rule, guard), (_req, res) => res.end());
+      each.use(sessions.require(rule, guard));
+      each.use((_req, res) => {
+        res.end();
+      });
     });
     open.push(app);
-    return { url: app.url, cookie: session && `wos-session=${(await sealedSession(server, session, seal)).sealed}` };
+    return { url: app.url, credentials: session ? await credentialsOf(session, seal, bearer) : {} };
+  }
+
+  async function credentialsOf(
+    session: SessionOverrides,
+    seal: Visitor['seal'],
+    bearer: Visitor['bearer'],
+  ): Promise<Record<string, string>> {
+    const { sealed, accessToken } = await sealedSession(server, session, seal);
+    if (bearer === undefined) return { cookie: `wos-session=${sealed}` };
+    return { authorization: `Bearer ${bearer === 'good' ? accessToken : `${accessToken}x`}` };
   }
 
   it.each(cells)('%s, %s: %s', async (name, kind, expected) => {
     const visitor = visitors[name]!;
     if (!served.has(name)) served.set(name, serve(visitor));
-    const { url, cookie } = await served.get(name)!;
+    const { url, credentials } = await served.get(name)!;
     if (visitor.isAway) server.token.fail(answers.unavailable);
-    const asked = request(url).get('/there').redirects(0).set(kinds[kind]!);
-    const page = await (cookie === undefined ? asked : asked.set('Cookie', cookie));
+    const headers = { ...kinds[kind], ...visitor.headers, ...credentials };
+    const page = await request(url)[visitor.method ?? 'get']('/there').redirects(0).set(headers);
     const to = page.headers.location;
     const way = to?.startsWith('/login?asked=') ? 'asks' : to === '/login?returnTo=%2Fthere' ? 'signs in' : to;
     expect([page.status, way].filter(Boolean).join(' ')).toBe(expected);

@@ -45,6 +45,14 @@ describe('an unsafe request', () => {
     expect(headerOf(own, headers)).toBe(expected);
   });
 
+  it('may be the handshake of a WebSocket, which is a GET', () => {
+    const upgrade = { upgrade: 'websocket', connection: 'Upgrade' };
+    expect(headerOf(own, { ...foreign, ...upgrade }, 'GET')).toBe('sec_fetch_site');
+    expect(headerOf(own, { origin: own[0]!, ...upgrade }, 'GET')).toBeUndefined();
+    expect(headerOf(own, upgrade, 'GET')).toBeUndefined();
+    expect(headerOf(own, foreign, 'GET')).toBeUndefined();
+  });
+
   it.each(['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY', 'TRACE', 'post', 'get', ''])(
     'may have the method "%s"',
     (method) => {
