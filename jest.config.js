@@ -34,4 +34,9 @@ export default {
   coverageReporters: ['text'],
   coverageThreshold: { global: { lines: 99, branches: 95 } },
   restoreMocks: true,
+  // Each spec file loads everything anew, and one process for all of them grew to 5 GB, slow and near its end.
+  maxWorkers: 2,
+  workerIdleMemoryLimit: '1GB',
+  // No test asserts a time. A machine that is busy needs longer than the usual five seconds.
+  testTimeout: 30_000,
 };
