@@ -128,7 +128,7 @@ describe('who the user is', () => {
     expect((await browser.get('/')).json).toMatchObject({ authenticated: true });
     clock.advance(20);
     expect((await browser.get('/')).json).toMatchObject({ authenticated: false, reason: 'session_expired' });
-    const detail = absoluteSeconds === 1000 ? 'lifetime.absoluteSeconds' : 'session_expiry';
+    const detail = absoluteSeconds === 1000 ? 'absolute_lifetime' : 'provider_lifetime';
     expect(told.rejected.at(-1)).toMatchObject({ detail });
   });
 
