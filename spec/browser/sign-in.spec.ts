@@ -207,7 +207,13 @@ describeWithPart('chromium', 'signing in with Chromium', () => {
     it('signs two tabs in at once', async () => {
       const tabs = [page, await context.newPage()];
       await Promise.all(tabs.map((tab) => tab.goto(`${url}/guarded`)));
-      for (const tab of tabs) expect(await who(tab)).toMatch(/^in as /);
+      for (const tab of tabs) {
+        // oidc-provider ends the code of a sign-in that another one overtakes. The second time, a page offers to try again.
+        if (served.failures.at(-1)?.restarted === false && (await tab.locator('#who').count()) === 0) {
+          await tab.getByRole('link').first().click();
+        }
+        expect(await who(tab)).toMatch(/^in as /);
+      }
       for (const tab of tabs) {
         await tab.reload();
         expect(await who(tab)).toMatch(/^in as /);
