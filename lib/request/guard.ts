@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { isPromiseLike } from '../awaitable.js';
 import { refuseRequest } from '../checks.js';
 import { isDebugging } from '../debug.js';
 import {
@@ -15,7 +16,7 @@ import { opensPage } from '../http/navigation.js';
 import { forbidCaching, takesHeaders } from '../http/response-headers.js';
 import { findNothingToSwitch, readGuardOptions } from '../options/rule-checks.js';
 import type { GuardOptions, Rules } from '../options/rule.js';
-import { type Demand, isPromise, organizationIn, stepUpOf } from '../rules/demand.js';
+import { type Demand, organizationIn, stepUpOf } from '../rules/demand.js';
 import type { RetryableReason } from '../session/reasons.js';
 import { debugGuard } from './debug-lines.js';
 import { judgeBy, type Refusal } from './judge.js';
@@ -49,7 +50,7 @@ export function guard(find: FindSession, rule: Rules = {}, options: GuardOptions
       next(error);
       return;
     }
-    if (!isPromise(judged)) {
+    if (!isPromiseLike(judged)) {
       act(session, judged, { req, res }, next);
       return;
     }

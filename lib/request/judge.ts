@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-import type { Awaitable } from '../awaitable.js';
+import { type Awaitable, isPromiseLike } from '../awaitable.js';
 import {
   SessionConfigError,
   SessionCrossOriginError,
@@ -11,7 +11,7 @@ import {
 } from '../errors.js';
 import type { Rules } from '../options/rule.js';
 import { findUnmeetable, readRules } from '../options/rule-checks.js';
-import { type Demand, type Help, isPromise, stepUpOf } from '../rules/demand.js';
+import { type Demand, type Help, stepUpOf } from '../rules/demand.js';
 import { judgeOf } from '../rules/judge.js';
 import { isRetryable } from '../session/reasons.js';
 import { challengeOf } from './bearer.js';
@@ -53,7 +53,7 @@ export function judgeBy(rules: Rules, mount?: Mount, helps?: readonly Help[]): G
     if (error) return { error };
     const { clockToleranceSeconds } = own;
     const unmet = judge({ session: session as unknown as SignedInSession, req, clockToleranceSeconds });
-    return isPromise(unmet)
+    return isPromiseLike(unmet)
       ? Promise.resolve(unmet).then((demand) => refusalOf(session, demand))
       : refusalOf(session, unmet);
   };

@@ -1,4 +1,4 @@
-import type { Awaitable } from '../awaitable.js';
+import { type Awaitable, isPromiseLike } from '../awaitable.js';
 import { kind } from '../checks.js';
 import { SessionConfigError } from '../errors.js';
 import type { ClaimValue, OneOf, Rule, RuleRequest, Wanted } from '../options/rule.js';
@@ -151,9 +151,5 @@ function wrongResult(path: string, expected: string, result: unknown): SessionCo
 
 /** What an answer of the app's means: at once, unless it is a promise. */
 function whenKnown(answer: unknown, read: (answer: unknown) => boolean): Awaitable<boolean> {
-  return isPromise(answer) ? Promise.resolve(answer).then(read) : read(answer);
-}
-
-export function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | undefined | null)?.then === 'function';
+  return isPromiseLike(answer) ? Promise.resolve(answer).then(read) : read(answer);
 }

@@ -1,6 +1,6 @@
-import type { Awaitable } from '../awaitable.js';
+import { type Awaitable, isPromiseLike } from '../awaitable.js';
 import type { Rule, Rules } from '../options/rule.js';
-import { type Asked, type Demand, demandsOf, type Help, isPromise } from './demand.js';
+import { type Asked, type Demand, demandsOf, type Help } from './demand.js';
 
 /** Asks a session whether it meets a rule: nothing, or the demand that it does not meet. At once where nothing waits. */
 export type Judge = (asked: Asked) => Awaitable<Demand | undefined>;
@@ -55,7 +55,7 @@ function inTurn<Result>(steps: Steps<Result>, from?: unknown): Awaitable<Result>
   let step = steps.next(from);
   while (!step.done) {
     const { value } = step;
-    if (isPromise(value)) return Promise.resolve(value).then((settled) => inTurn(steps, settled));
+    if (isPromiseLike(value)) return Promise.resolve(value).then((settled) => inTurn(steps, settled));
     step = steps.next(value);
   }
   return step.value;
