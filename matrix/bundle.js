@@ -42,7 +42,15 @@ export const bundlers = {
       const output = { path: to, filename: 'webpack.cjs' };
       const entry = path.join(apps, 'express.cjs');
       webpack(
-        { mode: 'production', target: 'node', optimization: { nodeEnv: false }, entry, output },
+        // The tsconfig.json above leads to the sources. What is tried is the package.
+        {
+          mode: 'production',
+          target: 'node',
+          optimization: { nodeEnv: false },
+          resolve: { tsconfig: false },
+          entry,
+          output,
+        },
         (error, stats) => {
           if (error ?? stats.hasErrors()) failed(error ?? new Error(stats.toString('errors-only')));
           else done(path.join(to, 'webpack.cjs'));
