@@ -3,7 +3,7 @@ import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'coverage/', 'node_modules/', 'matrix/work/', 'matrix/packed/', 'matrix/apps/next/'] },
+  { ignores: ['dist/', 'coverage/', 'node_modules/', 'matrix/tried/', 'matrix/packed/', 'matrix/apps/next/'] },
   eslint.configs.recommended,
   {
     files: ['lib/**/*.ts', 'spec/**/*.ts'],

@@ -19,7 +19,7 @@ const lateMs = 60_000;
 /**
  * Binds a session to the key of its device, and refreshes it. Where the provider rotates refresh tokens, a copy of the cookie
  * that was taken before is worth nothing once its access token has expired. While the provider is away, the session
- * is bound all the same, and the next refresh does the rest.
+ * is bound at once, and the next refresh brings the new tokens.
  *
  * @param isValid whether its access token is
  * @returns undefined when the session is over, or another registration was faster

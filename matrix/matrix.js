@@ -17,7 +17,7 @@ import { checkTypes } from './types.js';
 const here = import.meta.dirname;
 const root = path.resolve(here, '..');
 const apps = path.join(here, 'apps');
-const work = path.join(here, 'work');
+const work = path.join(here, 'tried');
 const only = process.argv[2] ?? '';
 
 install();

@@ -300,7 +300,7 @@ export function redisCoordinator({ send, losses, command, prefix, leaseMs }: Set
     findSuccessor: async (token) => {
       const known = successorOf(token.key);
       if (known) return known;
-      // A successor that has come is one all the same.
+      // A sign-out ends every successor, also one that the browser has already.
       const key = doneKey(token.key);
       const reply = await send(key, ['EVAL', `return ${read}`, '1', key]).catch(() => undefined);
       const found = openRecord(token, Array.isArray(reply) ? reply[0] : undefined);

@@ -28,8 +28,8 @@ export function backchannelLogoutRoute(parts: BackchannelLogoutParts): Route {
     const read = await provider.readLogoutToken?.(token, { clockToleranceSeconds });
     if (!read) throw new NoticeRefused('provider');
     const { id, issuer, sid, subject = '', issuedAtMs, acceptedUntilMs } = read;
-    // Two issuers may use one id. Where it cannot be told whether it has come before, what it names ends all the same: a
-    // second time, that ends nothing more.
+    // Two issuers may use one id. Where it cannot be told whether the token has come before, it counts: a second
+    // time, it ends nothing more.
     const isNew = await ends.firstSight(`${issuer} ${id}`, acceptedUntilMs);
     if (isNew === false) throw new NoticeRefused('logout_token_replayed');
     // It is in whole seconds, and by another clock. What began at that moment is over too, rather than not.

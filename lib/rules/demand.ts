@@ -95,7 +95,7 @@ export function holds<Value>(held: readonly unknown[], wanted: Wanted<Value>): b
   return all ? all.every((each) => held.includes(each)) : any?.some((each) => held.includes(each)) === true;
 }
 
-// `act` is what a token says of whoever acts as its subject (RFC 8693 section 4.1).
+// `act` is what a token says of the person who acts as its subject (RFC 8693 section 4.1).
 function isImpersonated({ impersonator, claims }: SignedInSession): boolean {
   return impersonator !== undefined || claims.act !== undefined;
 }

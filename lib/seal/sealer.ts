@@ -24,7 +24,7 @@ export interface Sealer {
   open(text: string, passwords: Passwords, nowMs: number, binding: string, work?: Work): Opened;
   /** Seals with the newest password. */
   seal(value: object, passwords: Passwords, binding: string): Promise<string>;
-  /** How whoever reads these seals names the fields of a session. Default: `camelCase`. */
+  /** How the readers of these seals name the fields of a session. Default: `camelCase`. */
   readonly fields?: 'camelCase' | 'snake_case' | undefined;
   /** Loads what `seal` needs, where that is not loaded with the sealer. Rejects when it cannot be loaded. */
   preload?(): Promise<void>;

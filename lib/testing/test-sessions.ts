@@ -47,7 +47,7 @@ export interface TestSessions {
    */
   read(response: TestResponse): Promise<ReadResponse>;
   /**
-   * The app's own provider and fleet, and the real time, are back. Cookies of the test are nobody's from here on.
+   * The app's own provider and fleet, and the real time, are back. From here on, cookies of the test sign nobody in.
    *
    * @example
    * afterAll(() => test.restore());

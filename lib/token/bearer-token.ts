@@ -13,7 +13,7 @@ export interface BearerRules {
   readonly audience: readonly string[] | undefined;
 }
 
-/** What is known of a token that a client has sent. The payload is nobody's seal: it holds the token and its user. */
+/** What is known of a token that a client has sent. The payload comes from no seal: it holds the token and its user. */
 export interface BearerCheck {
   readonly check: TokenCheck;
   readonly payload: SessionPayload;
