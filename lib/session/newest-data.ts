@@ -26,7 +26,8 @@ export function newestData(limits: { readonly max: number; readonly ttlMs: numbe
     update: (payload) => {
       const { sessionId, sealedAt = 0 } = payload;
       const found = sessionId === undefined ? undefined : written.get(sessionId);
-      if (!found || found.atMs <= sealedAt || Date.now() - found.atMs > limits.ttlMs) return payload;
+      // In the same millisecond, what was written is the newer: a seal that holds it as well loses nothing.
+      if (!found || found.atMs < sealedAt || Date.now() - found.atMs > limits.ttlMs) return payload;
       return { ...payload, data: structuredClone(found.data), sealedAt: found.atMs };
     },
   };

@@ -22,7 +22,7 @@ import { password } from '../support/workos-session.js';
 /* Real providers that tell the app what has ended. */
 
 jest.setTimeout(30_000);
-const clock = useClock();
+const clock = useClock({ runs: true });
 const open: { close: () => Promise<unknown> }[] = [];
 afterAll(() => Promise.all(open.map((each) => each.close())));
 

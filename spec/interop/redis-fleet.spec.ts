@@ -45,7 +45,7 @@ function processOf(fleet: Fleet, onChange: (reachable: boolean) => void = () => 
 
 /** Two fleets, each with a client of its own, are two processes to Redis. */
 describeWithPart('redis', 'redisFleet', () => {
-  const clock = useClock();
+  const clock = useClock({ runs: true });
   let redis: RedisServer;
   let clients: Awaited<ReturnType<typeof connect>>;
   const changes: boolean[] = [];

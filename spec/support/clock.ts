@@ -9,12 +9,15 @@ export interface Clock {
 
 /**
  * Moves `Date.now()`, and with it every fake server in this process, for the tests of the file or block that calls it.
- * `performance.now()`, by which pauses go, moves forward with it and never back. Timers run on, and `new Date()` keeps
- * the real time.
+ * Between two moves it stands still: a limit is met to the second, however slow the machine is. `performance.now()`, by
+ * which pauses go, moves forward with it and never back. Timers run on, and `new Date()` keeps the real time.
+ *
+ * @param runs whether it goes on between two moves, for tests that wait for another process
  */
-export function useClock(): Clock {
+export function useClock({ runs = false } = {}): Clock {
   const realNow = Date.now;
   const realMonotonic = performance.now.bind(performance);
+  let began = 0;
   let offset = 0;
   let monotonicOffset = 0;
   let moved: { mockRestore: () => void }[] = [];
@@ -24,8 +27,9 @@ export function useClock(): Clock {
 
   beforeEach(() => {
     reset();
+    began = realNow();
     moved = [
-      jest.spyOn(Date, 'now').mockImplementation(() => realNow() + offset),
+      jest.spyOn(Date, 'now').mockImplementation(() => (runs ? realNow() : began) + offset),
       jest.spyOn(performance, 'now').mockImplementation(() => realMonotonic() + monotonicOffset),
     ];
   });
