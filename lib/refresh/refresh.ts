@@ -113,7 +113,7 @@ async function refreshInTurns(
       timeoutMs,
       wait,
     };
-    const lead = () => runGrant(settings, current, organization, request);
+    const lead = () => runGrant(settings, current, ticket.key, organization, request);
     const waitMs = wait ? settings.waitMs : Math.min(settings.waitMs, aheadWaitMs);
     const coordinated = await waitAtMost(waitMs, coordinator.refresh(ticket, lead));
     if (coordinated === 'late') return { kind: 'unavailable', reason: 'timeout' };
@@ -173,6 +173,7 @@ async function adopt(
 async function runGrant(
   settings: RefreshSettings,
   previous: Refreshable,
+  sessionKey: string,
   organizationId: string | undefined,
   { onDemand = false, organizationId: wanted, hasEnded }: RefreshRequest,
 ): Promise<Outcome> {
@@ -184,7 +185,6 @@ async function runGrant(
     const refusedForMs = onDemand ? takeTurn(sessionNameOf(provider, previous)) : 0;
     if (refusedForMs > 0) return tooOften(refusedForMs);
     const request = await provider.refreshRequest({ refreshToken: previous.refreshToken, organizationId });
-    const sessionKey = tokenKey(provider, previous.refreshToken);
     const userKey = userOf(previous) ?? sessionKey;
     const asker = { providerId: provider.id, sessionKey, userKey, isSwitch: wanted !== undefined };
     // What changes at the provider from here on may not be in its answer.
