@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey } from 'node:crypto';
 
 import { isRecord } from '../json.js';
 import type { CoordinatedOutcome, Outcome, Refreshed, SharedToken } from '../refresh/coordinator.js';
@@ -84,5 +84,6 @@ function keyOf({ secret }: SharedToken, password: string): Buffer {
 
 /** Names a password to those who hold it and the refresh token. Without the token it cannot be guessed at. */
 function idOf({ secret }: SharedToken, password: string): string {
-  return createHmac('sha256', secret).update(`password ${password}`).digest('base64url').slice(0, 16);
+  // A key object, because for bytes Node 24 takes ten times as long.
+  return createHmac('sha256', createSecretKey(secret)).update(`password ${password}`).digest('base64url').slice(0, 16);
 }

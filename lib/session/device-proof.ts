@@ -1,4 +1,12 @@
-import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 import type { SessionPayload } from './payload.js';
 import { idOf } from './unverified-claims.js';
@@ -31,8 +39,9 @@ const macLength = 22;
  */
 export function deviceProofs(secrets: readonly string[], binding: string): DeviceProofs {
   const info = `express-sealed-session device proof 1 ${binding}`;
-  const keys = secrets.map((secret) => Buffer.from(hkdfSync('sha256', secret, '', info, 32)));
-  const [newest = Buffer.alloc(0)] = keys;
+  // Key objects, because for bytes Node 24 takes ten times as long.
+  const keys = secrets.map((secret) => createSecretKey(new Uint8Array(hkdfSync('sha256', secret, '', info, 32))));
+  const [newest = createSecretKey(Buffer.alloc(32))] = keys;
   const lastGood = new WeakMap<SessionPayload, { readonly value: string; readonly untilMs: number }>();
 
   function isSigned(parts: readonly unknown[], mac: string): boolean {
@@ -80,7 +89,7 @@ export function deviceProofs(secrets: readonly string[], binding: string): Devic
   };
 }
 
-function macOf(key: Buffer, parts: readonly unknown[]): string {
+function macOf(key: KeyObject, parts: readonly unknown[]): string {
   return createHmac('sha256', key).update(JSON.stringify(parts)).digest('base64url').slice(0, macLength);
 }
 
