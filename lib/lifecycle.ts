@@ -97,7 +97,10 @@ export function createLifecycle(settings: LifeSettings) {
   /** Tries each seal. Together they cost no more than one request may. */
   function openEach(brought: readonly string[]): readonly (readonly [string, SessionPayload | SealProblem])[] {
     // Runs of pieces that are no whole seals take no part.
-    const candidates = [...new Set(brought)].filter((sealed) => isRecognised(sealed, seals.sealers)).slice(0, maxSeals);
+    const isNew = (sealed: string, index: number) => index === 0 || brought.indexOf(sealed) === index;
+    const candidates = brought
+      .filter((sealed, index) => isNew(sealed, index) && isRecognised(sealed, seals.sealers))
+      .slice(0, maxSeals);
     const work = fullWork();
     return candidates.map((sealed, index) => {
       // Each has its share, so that forged ones leave enough for a good one behind them.

@@ -44,7 +44,9 @@ function pathsOf(map: ClaimMap): Paths {
 
 /** What a map finds in the claims of one token. */
 export function grantedBy(map: ClaimMap, claims: Claims): Granted {
-  return Object.fromEntries(pathsOf(map).map(([name, path]) => [name, valueAt(claims, path)]));
+  const granted: Granted = {};
+  for (const [name, path] of pathsOf(map)) granted[name] = valueAt(claims, path);
+  return granted;
 }
 
 /** What a provider grants in its own names: a text with spaces becomes a list where many are meant. */
