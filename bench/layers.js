@@ -1,6 +1,6 @@
 // Each layer: `mount` puts it and one route that answers the user's id on an Express app; `cookie` is what a browser
 // of one visitor sends. What a layer loads is loaded only where it runs.
-import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
+import { createHmac, createSecretKey, generateKeyPairSync, hkdfSync } from 'node:crypto';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -21,6 +21,30 @@ async function mountOurs(app, url, options, { withSession, workos }) {
   app.use(withSession({ provider: workos({ clientId, apiKey, baseUrl: url }), password, ...options }));
   app.get('/', (req, res) => answer(res, req.session.user?.id));
 }
+
+// Everything that can be asked of a known visitor besides: what the fleet has ended, a bearer token, the origin, the proof.
+const demanding = {
+  baseUrl: 'https://app.example.com',
+  bearer: true,
+  trustedOrigins: ['https://other.example.com'],
+  deviceBound: true,
+};
+
+/** A session that is bound to a device, and the cookie that proves the device. */
+async function boundCookie(session, { number, url }) {
+  const [{ workos }, { resolveOptions }, { deviceKeyOf }] = await Promise.all([
+    import('express-sealed-session'),
+    import('../dist/options/config.js'),
+    import('../dist/token/device-jwt.js'),
+  ]);
+  const provider = workos({ clientId, apiKey, baseUrl: url });
+  const { proofs, cookie } = resolveOptions({ provider, password, ...demanding }, 'withSession').device;
+  boundKey ??= deviceKeyOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' })).jwk;
+  const bound = { ...session, sessionId: `session-${number}`, deviceKey: boundKey };
+  const proof = proofs.make(bound, Math.trunc(Date.now() / 1000) + 3_600);
+  return `${await ironSeal(bound)}; ${cookie.name}=${proof}`;
+}
+let boundKey;
 
 /** A seal of this format opens only where its provider is, so the provider's address goes into it. */
 async function compactSeal(session, { url }) {
@@ -102,6 +126,21 @@ export const layers = {
     },
     cookie: ironSeal,
     needsRedis: true,
+  },
+
+  'express-sealed-session (everything on)': {
+    async mount(app, { url, redisSocket }) {
+      const { redisFleet } = await import('express-sealed-session/redis');
+      const fleet = redisFleet({ client: await connectRedis(redisSocket) });
+      await mountOurs(app, url, { ...demanding, fleet }, await import('express-sealed-session'));
+    },
+    cookie: boundCookie,
+    needsRedis: true,
+  },
+
+  'bare Express sent a bound cookie': {
+    mount: (app) => layers['bare Express'].mount(app),
+    cookie: boundCookie,
   },
 
   'iron-session + jose by hand': {
