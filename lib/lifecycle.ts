@@ -86,12 +86,15 @@ export function createLifecycle(settings: LifeSettings) {
     return deepFreeze(data.update(payload));
   }
 
-  /** Loads what a refresh needs, in the background, once there is a session: neither start-up nor a refresh waits for it. */
+  /** Loads what a refresh needs, once there is a session: neither start-up, nor its visitor, nor a refresh waits for it. */
   function preloadOnce(): void {
     if (isPreloaded) return;
     isPreloaded = true;
-    // A module that is missing fails the refresh that needs it, before its token is spent.
-    Promise.all([preload(), sealing.preload()]).catch(() => undefined);
+    // After a handler that answers at once.
+    setImmediate(() => {
+      // A module that is missing fails the refresh that needs it, before its token is spent.
+      Promise.all([preload(), sealing.preload()]).catch(() => undefined);
+    });
   }
 
   /** Tries each seal. Together they cost no more than one request may. */
@@ -133,8 +136,7 @@ export function createLifecycle(settings: LifeSettings) {
       const madeAtMs = brought.length === 1 ? 0 : (payload.sealedAt ?? issuedAtMs(payload.accessToken));
       if (!newest || madeAtMs > newest.madeAtMs) newest = { sealed, payload, madeAtMs };
     }
-    if (newest) preloadOnce();
-    else reports.unopened(problems);
+    if (!newest) reports.unopened(problems);
     return newest;
   }
 
@@ -190,6 +192,7 @@ export function createLifecycle(settings: LifeSettings) {
     const nowMs = Date.now();
     const lifetimeMs = issuedAtMs > 0 ? expiresAtMs - issuedAtMs : expiresAtMs - nowMs;
     endings.noteTokenLifetime(lifetimeMs);
+    preloadOnce();
     // At most a fifth of its lifetime: a token that lives for seconds would be refreshed on each request. The jitter
     // keeps tabs and processes that share an expiry from all starting in the same moment.
     const aheadMs = Math.min(settings.aheadMs, lifetimeMs / 5) * (1 - Math.random() / 4);

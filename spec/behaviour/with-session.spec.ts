@@ -5,8 +5,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import {
   createSessionManager,
   getSession,
+  ironSealer,
   type Middleware,
   type Provider,
+  type Sealer,
   type Session,
   type SessionEvents,
   type SessionOptions,
@@ -317,6 +319,27 @@ describe('what a request waits for', () => {
     expect(await next).toBeUndefined();
     return { atOnce, session: getSession(req) };
   }
+
+  it('is not what a later refresh needs: that is loaded when the first visitor has been answered', async () => {
+    const seen: string[] = [];
+    const sealer: Sealer = {
+      ...ironSealer(),
+      preload: () => {
+        seen.push('loaded');
+        return Promise.resolve();
+      },
+    };
+    const app = await serve(frameworks[0]!, { sealer }, (each) => {
+      each.get('/', (_req, res) => {
+        res.end();
+        seen.push('answered');
+      });
+    });
+    const { sealed } = await sealedSession(server);
+    await createBrowser(app.url).fetch('/', cookieHeader(sealed));
+    await createBrowser(app.url).fetch('/', cookieHeader(sealed));
+    expect(seen).toEqual(['answered', 'loaded', 'answered']);
+  });
 
   it('is nothing, for a visitor of whom all is at hand', async () => {
     const options = workosOptions(server);
