@@ -35,11 +35,13 @@ const withoutSlash = (url: string) => url.replace(/\/+$/, '');
 
 /** Where the provider is: its metadata, kept and checked, and the addresses that it names. */
 export function metadataSource(options: OidcOptions, tell: Tell): MetadataSource {
-  const { metadata: given, tenants, allowInsecureHosts = [], agent } = options;
+  const { metadata: given, tenants, allowInsecureHosts = [], agent, clientAuthentication } = options;
   const issuers = [options.issuer ?? []].flat();
   const address = typeof given === 'string' ? given : discoveryUrl(issuers[0] ?? '', tenants);
   // Whether an address on this machine may be meant: as an attack it turns requests against the app's own services.
   const isOnLoopback = (url: string) => URL.canParse(url) && isLoopback(new URL(url).hostname);
+  const isMutualTls =
+    typeof clientAuthentication === 'object' && clientAuthentication.method.endsWith('tls_client_auth');
   const allowedHosts = new Set(allowInsecureHosts.map(hostOf));
 
   const document = cachedDocument(async () => {
@@ -76,8 +78,14 @@ export function metadataSource(options: OidcOptions, tell: Tell): MetadataSource
     return isOne ? { issuer: [issuer] } : { issuer: issuers, tenants };
   }
 
+  /** Where a client that shows a certificate finds the endpoint, some providers say apart (RFC 8705 section 5). */
+  function addressOf(metadata: Metadata, name: Endpoint): string | undefined {
+    const { mtls_endpoint_aliases: aliases } = metadata;
+    return (isMutualTls && isRecord(aliases) ? aliases[name] : undefined) ?? metadata[name];
+  }
+
   function endpoint(metadata: Metadata, name: Endpoint): string {
-    const url = metadata[name];
+    const url = addressOf(metadata, name);
     const problem = endpointProblem(metadata, url);
     if (problem === undefined && url !== undefined) return url;
     const message = `The provider's metadata names no usable "${name}".`;
@@ -100,7 +108,7 @@ export function metadataSource(options: OidcOptions, tell: Tell): MetadataSource
   }
 
   function optionalEndpoint(metadata: Metadata, name: Endpoint): string | undefined {
-    const url = metadata[name];
+    const url = addressOf(metadata, name);
     return endpointProblem(metadata, url) === undefined ? url : undefined;
   }
 

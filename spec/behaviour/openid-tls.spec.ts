@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 
 import { useClock } from '../support/clock.js';
 import { serveOp } from '../support/op-app.js';
-import { hasOpenssl, selfSigned, startTlsOp } from '../support/tls-op.js';
+import { hasOpenssl, selfSigned } from '../support/certificate.js';
+import { startTlsOp } from '../support/tls-op.js';
 
 const clock = useClock();
 const person = { name: 'Ada', email: 'ada@example.com' };
@@ -40,6 +41,23 @@ const person = { name: 'Ada', email: 'ada@example.com' };
       agent.https.destroy();
     },
   );
+
+  it.each([
+    ['where the client shows a certificate', 'tls_client_auth' as const, 200],
+    ['not for a client without', 'client_secret_basic' as const, 503],
+  ])('asks the endpoints that the provider has for mutual TLS, %s', async (_, method, status) => {
+    const { issuer, certificate, op } = await provider();
+    op.wire.metadata = {
+      ...op.wire.metadata,
+      token_endpoint: 'https://localhost:1/token',
+      mtls_endpoint_aliases: { token_endpoint: `${issuer}/token` },
+    };
+    const agent = { https: new Agent({ ca: certificate, cert: own, key: own }) };
+    const { signIn } = await serveOp({}, () => ({ issuer, clientAuthentication: { method }, agent }));
+    expect((await signIn()).status).toBe(status);
+    expect(op.to('/token')).toHaveLength(status === 200 ? 1 : 0);
+    agent.https.destroy();
+  });
 
   it.each([
     ['without a certificate', undefined],

@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 
 import { afterAll, describe, expect, it } from '@jest/globals';
 
-import { hasOpenssl, startTlsOp } from '../support/tls-op.js';
+import { hasOpenssl } from '../support/certificate.js';
+import { startTlsOp } from '../support/tls-op.js';
 
 /*
  * NODE_USE_ENV_PROXY is known to Node 22.21, 24.5 and later. Where this Node is older, PROXY_NODE may name the binary of

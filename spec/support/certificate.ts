@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 
+/** Whether certificates can be made here. */
 export const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
 
 /** A key and a certificate for these hosts, signed by itself, as PEM in one text. */

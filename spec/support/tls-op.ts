@@ -1,25 +1,16 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 
 import { afterAll } from '@jest/globals';
 
+import { selfSigned } from './certificate.js';
 import { type OpOptions, type OpServer, startOpServer } from './op-server.js';
-
-/** Whether certificates can be made here. */
-export const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
 
 const open: { close: () => void }[] = [];
 afterAll(() => {
   for (const each of open) each.close();
 });
-
-/** A key and a certificate of its own for a name, as PEM in one text. */
-export function selfSigned(name: string): string {
-  const args = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout - -out - -days 2 -subj /CN=${name} -addext subjectAltName=DNS:${name}`;
-  return execFileSync('openssl', args.split(' '), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-}
 
 export interface TlsOp {
   readonly op: OpServer;
