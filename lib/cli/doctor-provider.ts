@@ -6,7 +6,7 @@ import { getJson } from '../wire/answer.js';
 import { knownErrorCode, operatorErrors } from '../wire/error-code.js';
 import { failureDetail } from '../wire/failure.js';
 import { send } from '../wire/token-endpoint.js';
-import { checkTls } from './doctor-tls.js';
+import { checkTls, untrusted, untrustedMend } from './doctor-tls.js';
 import { bad, type Finding, good, notice, unknown } from './finding.js';
 
 /** Asks the provider what a sign-in, a request and a refresh would ask it. */
@@ -59,7 +59,9 @@ async function checkSignIn(provider: Provider, redirectUri: string): Promise<Loo
         bad(
           'provider',
           `Nobody can sign in: its metadata cannot be used (${why}).`,
-          'Compare the issuer and the client id with the provider. Try its address from this machine.',
+          untrusted.test(why)
+            ? untrustedMend
+            : 'Compare the issuer and the client id with the provider. Try its address from this machine.',
         ),
       ],
     };
@@ -115,7 +117,9 @@ async function checkKeys(provider: Provider, toleranceSeconds: number): Promise<
         bad(
           'keys',
           `No token can be checked: the key set at ${keysUrl} cannot be had (${failureDetail(error)}).`,
-          'Compare the client id and the issuer with the provider. Try the address from this machine.',
+          untrusted.test(failureDetail(error))
+            ? untrustedMend
+            : 'Compare the client id and the issuer with the provider. Try the address from this machine.',
         ),
       ],
     };

@@ -5,6 +5,12 @@ import { bad, type Finding, good, notice, unknown } from './finding.js';
 
 const soonMs = 14 * 24 * 60 * 60_000;
 
+/** What Node says of a certificate that it does not trust, by its code. */
+export const untrusted = /SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^CERT_|ERR_TLS_CERT_ALTNAME_INVALID/;
+
+export const untrustedMend =
+  'For an authority of your own, set NODE_EXTRA_CA_CERTS. The certificate must name the host, and not be out of date.';
+
 /** Whether the certificates of these addresses are trusted here, and for how long. */
 export async function checkTls(urls: readonly string[]): Promise<readonly Finding[]> {
   const hosts = new Set(
@@ -33,13 +39,7 @@ function certificateOf(host: string): Promise<Finding> {
         if (!authorized) {
           // An error or a code, by the version of Node.
           const why = (authorizationError as Partial<NodeJS.ErrnoException>).code ?? String(authorizationError);
-          resolve(
-            bad(
-              'TLS',
-              `The certificate of ${host} is not trusted here (${why}).`,
-              'For an authority of your own, set NODE_EXTRA_CA_CERTS.',
-            ),
-          );
+          resolve(bad('TLS', `The certificate of ${host} is not trusted here (${why}).`, untrustedMend));
         } else if (endsMs - Date.now() < soonMs) {
           resolve(
             notice('TLS', `The certificate of ${host} ends on ${new Date(endsMs).toISOString()}.`, 'Have it replaced.'),
