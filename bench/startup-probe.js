@@ -1,18 +1,16 @@
-// One start of an app in a fresh process: how long the imports take, and how long it is until a signed-in visitor has an
-// answer. With `loaded`, which packages are in memory by then; that is asked in a run of its own, because asking costs
-// time.
+// One start of an app in a fresh process, which then waits for its visitors. Asked for it, it says which packages are in
+// memory: in a run of its own, because asking costs time.
 import { Session } from 'node:inspector';
 import { performance } from 'node:perf_hooks';
 
 import { processArgs, serveProcess } from './processes.js';
 
-const { layer, packages, url, cookies, loaded } = processArgs();
+const { layer, packages, url } = processArgs();
 
 const beganMs = performance.now();
 const { default: express } = await import('express');
 for (const name of packages) await import(name);
 const imported = performance.now() - beganMs;
-const afterImport = loaded ? loadedPackages() : undefined;
 
 const { layers } = await import('./layers.js');
 const app = express();
@@ -22,20 +20,10 @@ const server = await new Promise((resolve) => {
 });
 const address = `http://127.0.0.1:${server.address().port}/`;
 
-async function visit(cookie) {
-  const { status } = await fetch(address, { headers: { cookie } });
-  if (status !== 200) throw new Error(`${layer} answered ${status}.`);
-}
-
-await visit(cookies.valid);
-const answered = performance.now() - beganMs;
-const afterAnswer = loaded ? loadedPackages() : undefined;
-let afterRefresh;
-if (loaded) {
-  await visit(cookies.expired);
-  afterRefresh = loadedPackages();
-}
-serveProcess({ imported, answered, afterImport, afterAnswer, afterRefresh });
+serveProcess(
+  { imported, beganAt: performance.timeOrigin + beganMs, address },
+  { loaded: () => ({ packages: loadedPackages() }) },
+);
 
 /** Asks V8 which scripts it has. Every module is one, however it was imported. */
 function loadedPackages() {

@@ -4,6 +4,7 @@
 //   npm --prefix bench run startup -- [--runs 21] [--json]
 //
 // Each start is a fresh process; the layers take turns. The files are in the system's cache, as after a deploy.
+import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 
 import { onItsOwn, outOfTheWay } from './affinity.js';
@@ -43,28 +44,49 @@ const contestants = [];
 for (const [name, packages] of Object.entries(packagesOf)) {
   const { cookie } = layers[name];
   const cookies = { valid: await cookie(valid, { number: 0 }), expired: await cookie(expired, { number: 0 }) };
-  contestants.push({ name, args: { layer: name, packages, url, cookies }, imported: [], answered: [] });
+  contestants.push({ name, cookies, args: { layer: name, packages, url }, imported: [], answered: [] });
 }
 // Processes that are started from here on have the other processor.
 onItsOwn(process.pid);
 for (let run = -1; run < runs; run += 1) {
   note(run < 0 ? 'warming up …' : `run ${run + 1} of ${runs} …`);
   for (const contestant of contestants) {
-    const { imported, answered } = await start(contestant.args);
+    const { imported, answered } = await start(contestant);
     if (run < 0) continue;
     contestant.imported.push(imported);
     contestant.answered.push(answered);
   }
 }
-const { afterImport, afterAnswer, afterRefresh } = await start({
-  ...contestants.find(({ name }) => name === ours).args,
-  loaded: true,
-});
+const loaded = await packagesLoaded(contestants.find(({ name }) => name === ours));
 
-async function start(args) {
+/** How long a fresh process takes to import, and until it has answered a signed-in visitor. */
+async function start({ args, cookies }) {
   const probe = await startProcess('startup-probe.js', args);
+  const { imported, beganAt, address } = probe.ready;
+  await visit(address, cookies.valid);
+  const answered = performance.timeOrigin + performance.now() - beganAt;
   await probe.stop();
-  return probe.ready;
+  return { imported, answered };
+}
+
+/** What is in memory of such a process, from one moment to the next. */
+async function packagesLoaded({ args, cookies }) {
+  const probe = await startProcess('startup-probe.js', args);
+  const now = async () => (await probe.ask({ ask: 'loaded' })).packages;
+  const { address } = probe.ready;
+  const atImport = await now();
+  await visit(address, cookies.valid);
+  await new Promise((passed) => setTimeout(passed, 1_000));
+  const afterAnswer = await now();
+  await visit(address, cookies.expired);
+  const afterRefresh = await now();
+  await probe.stop();
+  return { atImport, afterAnswer, afterRefresh };
+}
+
+async function visit(address, cookie) {
+  const { status } = await fetch(address, { headers: { cookie } });
+  if (status !== 200) throw new Error(`${address} answered ${status}.`);
 }
 
 const [baseline] = contestants.map(({ imported, answered }) => [median(imported), median(answered)]);
@@ -79,17 +101,17 @@ const own = rows.find(({ name }) => name === ours);
 for (const row of rows) if (row.name !== bare) row.ratio = own.importAdded / row.importAdded;
 const loadedWhen = onDemand.map((name) => ({
   name,
-  when: afterImport.includes(name)
+  when: loaded.atImport.includes(name)
     ? 'on import'
-    : afterAnswer.includes(name)
-      ? 'by the first visitor'
-      : afterRefresh.includes(name)
+    : loaded.afterAnswer.includes(name)
+      ? 'after the first answer'
+      : loaded.afterRefresh.includes(name)
         ? 'by the first refresh'
         : 'by neither',
 }));
 
 if (flags.json) {
-  console.log(JSON.stringify({ machine: machine(), runs, rows, afterImport, loadedWhen }, undefined, 2));
+  console.log(JSON.stringify({ machine: machine(), runs, rows, loaded, loadedWhen }, undefined, 2));
 } else {
   printMachine();
   console.log(`Medians of ${runs} starts each. "added" is to bare Express.\n`);
