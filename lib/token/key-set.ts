@@ -4,13 +4,21 @@ import type { FlattenedJWSInput, JSONWebKeySet, JWTHeaderParameters } from 'jose
 import { JWKSNoMatchingKey } from 'jose/errors';
 import { createLocalJWKSet } from 'jose/jwks/local';
 
+import { nonEmptyString } from '../json.js';
+import { monotonicMs } from '../monotonic.js';
 import type { Agents } from '../wire/agents.js';
 import { getJson } from '../wire/answer.js';
-import { cachedDocument } from '../wire/cached-document.js';
+import { cachedDocument, type Snapshot } from '../wire/cached-document.js';
 import { ProviderFailure } from '../wire/failure.js';
 import { rsaKeys } from './rs256.js';
 
 type LocalKeySet = ReturnType<typeof createLocalJWKSet>;
+
+interface Keys {
+  readonly local: LocalKeySet;
+  readonly rsa: ReadonlyMap<string, KeyObject>;
+}
+
 type Key = Awaited<ReturnType<LocalKeySet>>;
 
 /** The provider does not publish the key that signed this token. It may have withdrawn it. */
@@ -58,7 +66,7 @@ export function keySetOf(provider: object, { keys: inline, keysUrl = '', agent }
 // For an unknown key the set is fetched again when it is older than this, or older than the token.
 const refetchAfterMs = 30_000;
 // The shortest time between two fetches for unknown keys: anybody can send tokens with invented ones, and they must not
-// cause a storm.
+// cause a storm. Such a token waits until then.
 const refetchPauseMs = 1_000;
 /**
  * The most keys of a key set that is used. Providers publish two or three. Each is parsed on the event loop, and a token
@@ -70,7 +78,7 @@ const lagMs = 30_000;
 
 /** The key set at a URL. It is fetched when needed, shared by all requests that wait, and kept through an outage. */
 export function keySet(url: string, agent?: Agents): KeySet {
-  const keys = cachedDocument(async () => {
+  const keys = cachedDocument<Keys>(async () => {
     const document = await getJson(url, { agent });
     // With an empty set the key of every session would count as withdrawn.
     if (!Array.isArray(document.keys) || document.keys.length === 0) {
@@ -82,7 +90,20 @@ export function keySet(url: string, agent?: Agents): KeySet {
     return { local: createLocalJWKSet(document as unknown as JSONWebKeySet), rsa: rsaKeys(document.keys) };
   });
   let laggingUntilMs = 0;
-  let missed: { kid: string | undefined; atMs: number } | undefined;
+  let missed: { readonly kid: string | undefined; readonly atMs: number } | undefined;
+  let next: Promise<Snapshot<Keys>> | undefined;
+
+  const pauseLeftMs = () => (missed ? missed.atMs + refetchPauseMs - monotonicMs() : 0);
+
+  /** Fetches the set for an unknown key, once the pause is over. Whatever keys are asked for meanwhile, it is one fetch. */
+  function refetchInTurn(): Promise<Snapshot<Keys>> {
+    next ??= wait(pauseLeftMs())
+      .then(() => keys.refetch())
+      .finally(() => {
+        next = undefined;
+      });
+    return next;
+  }
 
   async function find(header: JWTHeaderParameters, token: FlattenedJWSInput, issuedAtMs: number): Promise<Key> {
     const known = await keys.get();
@@ -93,18 +114,15 @@ export function keySet(url: string, agent?: Agents): KeySet {
     }
     // `iat` is in whole seconds, so the token may be up to a second younger than it says.
     const outdated = issuedAtMs + 1_000 > known.fetchedAtMs || Date.now() - known.fetchedAtMs > refetchAfterMs;
-    const isPausing = missed !== undefined && Date.now() - missed.atMs < refetchPauseMs;
-    // The fetch was for another key. Whether this one was published meanwhile cannot be told.
-    if (outdated && isPausing && missed?.kid !== header.kid) {
-      throw new ProviderFailure('server_error', 'The key set was fetched for another key a moment ago.');
-    }
-    if (outdated && !isPausing) {
-      const { value } = await keys.refetch();
+    const kid = nonEmptyString(header.kid);
+    const isMissing = missed?.kid === kid && pauseLeftMs() > 0;
+    if (outdated && !isMissing) {
+      const { value } = await refetchInTurn();
       try {
         return await value.local(header, token);
       } catch (error) {
         if (!isNoMatch(error)) throw error;
-        missed = { kid: header.kid, atMs: Date.now() };
+        missed = { kid, atMs: monotonicMs() };
       }
     }
     if (Date.now() < laggingUntilMs) throw new ProviderFailure('server_error', 'The key set lags behind the tokens.');
@@ -138,4 +156,10 @@ export function inlineKeySet(jwks: readonly Readonly<Record<string, unknown>>[])
 
 function isNoMatch(error: unknown): boolean {
   return (error as { code?: unknown }).code === JWKSNoMatchingKey.code;
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 }
