@@ -17,6 +17,7 @@ import { sealData } from 'iron-session';
 
 import { bindingOf } from '../../lib/session/binding.js';
 import { type Framework, frameworks, type Listening } from '../support/apps.js';
+import { useClock } from '../support/clock.js';
 import { runs } from '../support/fuzz.js';
 import { startWorkosServer, type WorkosServer } from '../support/workos-server.js';
 import { password, workosOptions } from '../support/workos-session.js';
@@ -174,19 +175,28 @@ function expectNothingAsked(): void {
   expect([server.tokenRequests.length, server.keyRequests.length]).toEqual([0, 0]);
 }
 
-const check = <Value>(
+async function check<Value>(
   times: number,
   arbitrary: fc.Arbitrary<Value>,
   holds: (value: Value) => Promise<void>,
   examples: Value[] = [],
-) =>
-  fc.assert(fc.asyncProperty(arbitrary, holds), {
-    // Examples count as runs, and each is worth one.
-    numRuns: Math.max(runs(times), examples.length),
-    examples: examples.map((one) => [one]),
-    // On a busy machine there are fewer of them.
-    interruptAfterTimeLimit: 4_000,
+): Promise<void> {
+  let last: Promise<void> | undefined;
+  await fc.assert(
+    fc.asyncProperty(arbitrary, (value) => (last = holds(value))),
+    {
+      // Examples count as runs, and each is worth one.
+      numRuns: Math.max(runs(times), examples.length),
+      examples: examples.map((one) => [one]),
+      // On a busy machine there are fewer of them.
+      interruptAfterTimeLimit: 4_000,
+    },
+  );
+  // One that was interrupted goes on, and would ask in the midst of the next test.
+  await last?.catch((error: unknown) => {
+    if (!fc.PreconditionFailure.isFailure(error)) throw error;
   });
+}
 
 /** A byte that gets past an HTTP parser, in a string. */
 const byte = fc.oneof(
@@ -367,6 +377,8 @@ function withFields(start: object, entries: readonly (readonly [string, unknown]
 }
 
 describe('what was sealed with the right password', () => {
+  const clock = useClock();
+
   // Sealed by us, or by another app with our password: no stranger gets here. It must still be nobody's sign-in.
   const send = async (value: unknown) => {
     const sealed = await seal(value);
@@ -461,6 +473,8 @@ describe('what was sealed with the right password', () => {
       fc.string({ minLength: 1, unit: 'binary' }),
     );
     await check(200, tokens, async (accessToken) => {
+      // The key set is fetched once a second, and an unknown key waits for that.
+      clock.advance(1);
       const asked = server.tokenRequests.length;
       const session = await send({ accessToken, refreshToken: 'junk', user: { id: 'user_01' } });
       expect(session).toMatchObject({ authenticated: false, guarded: 401 });
