@@ -235,27 +235,30 @@ describeWithPart('redis', 'a fleet', () => {
       const usual = (await Promise.all(fleet.apps.map(visit))).flat();
 
       redis.pause();
-      const paused = (await Promise.all(fleet.apps.map(visit))).flat();
-      const [mostUsual, mostPaused] = [usual, paused].map((all) => Math.max(...all.map(({ ms }) => ms)));
-      console.info(
-        `${library}: the slowest of 120 requests took ${mostUsual} ms, and ${mostPaused} ms with Redis paused`,
-      );
-      for (const { page } of [...usual, ...paused]) {
-        expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
-      }
-      expect(reachable(fleet)).toEqual(fleet.apps.map(() => false));
-      expect(refreshes()).toBe(2 * 40);
+      try {
+        const paused = (await Promise.all(fleet.apps.map(visit))).flat();
+        const [mostUsual, mostPaused] = [usual, paused].map((all) => Math.max(...all.map(({ ms }) => ms)));
+        console.info(
+          `${library}: the slowest of 120 requests took ${mostUsual} ms, and ${mostPaused} ms with Redis paused`,
+        );
+        for (const { page } of [...usual, ...paused]) {
+          expect([page.json.authenticated, newCookie(page)]).toEqual([true, expect.stringMatching(/^Fe26/)]);
+        }
+        expect(reachable(fleet)).toEqual(fleet.apps.map(() => false));
+        expect(refreshes()).toBe(2 * 40);
 
-      // While Redis is away, a process sends it one command a second.
-      const from = performance.now();
-      const asked = fleet.apps.map((app) => app.count('command'));
-      while (since(from) < 2_000) await Promise.all(fleet.apps.map((app) => sessionsAt(app, 2, 1)));
-      const most = Math.ceil(since(from) / 1_000) + 1;
-      for (const [index, app] of fleet.apps.entries()) {
-        expect(app.count('command') - asked[index]!).toBeLessThanOrEqual(most);
+        // While Redis is away, a process sends it one command a second.
+        const from = performance.now();
+        const asked = fleet.apps.map((app) => app.count('command'));
+        while (since(from) < 2_000) await Promise.all(fleet.apps.map((app) => sessionsAt(app, 2, 1)));
+        // What a process says of itself comes a moment later: the first and the last second may be counted too.
+        const most = Math.ceil(since(from) / 1_000) + 2;
+        for (const [index, app] of fleet.apps.entries()) {
+          expect(app.count('command') - asked[index]!).toBeLessThanOrEqual(most);
+        }
+      } finally {
+        redis.resume();
       }
-
-      redis.resume();
       await eventually(async () => {
         await Promise.all(fleet.apps.map((app) => sessionsAt(app, 1, 1)));
         return reachable(fleet).every((isReachable) => isReachable);
