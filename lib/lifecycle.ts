@@ -205,6 +205,7 @@ export function createLifecycle(settings: LifeSettings) {
       verifiedUntilMs: Math.min(expiresAtMs, nowMs + memory.maxMs, endsAtMs(payload, lifetimes)),
       predecessorReleased: false,
       goodAtVersion: -1,
+      sealHash: '',
     };
   }
 

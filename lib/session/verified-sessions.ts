@@ -20,6 +20,8 @@ export interface VerifiedSession {
   predecessorReleased: boolean;
   /** The version of the ledger at which it was found to be good; -1 for none. */
   goodAtVersion: number;
+  /** The hash of the seal by which it is remembered; empty until it is. */
+  sealHash: string;
 }
 
 /** What is remembered of seals: verified sessions, and which seals have come. The least recently used go first. */
@@ -37,13 +39,6 @@ export interface VerifiedSessions {
   readonly noteVisit: (sealed: string, session: VerifiedSession) => boolean;
 }
 
-interface Entry {
-  readonly session: VerifiedSession;
-  readonly hash: string;
-  /** The seal itself, for those who came last. */
-  sealed?: string | undefined;
-}
-
 // Comparing a seal takes a twentieth of the time of hashing it, and most requests follow another of the same browser.
 // But a seal is nearly as large as all else that is remembered of its session.
 const maxWholeSeals = 250;
@@ -53,32 +48,31 @@ const maxWholeSeals = 250;
  * @param keepsSessions `false` remembers only which seals have come
  */
 export function verifiedSessions(max: number, { keepsSessions = true } = {}): VerifiedSessions {
-  const remembered = new LRUCache<string, Entry | 'seen' | 'released'>({ max });
-  const withSeals = new LRUCache<string, Entry>({
-    max: Math.min(max, maxWholeSeals),
-    dispose: (entry) => {
-      entry.sealed = undefined;
-    },
-  });
+  const remembered = new LRUCache<string, VerifiedSession | 'seen' | 'released'>({ max });
+  // The seals themselves, of those who came last.
+  const wholeSeals = new LRUCache<string, string>({ max: Math.min(max, maxWholeSeals) });
   // The end of a seal is as random as a hash, so it finds the entry. A seal that was tampered with may have the same end,
   // so the hash of the whole confirms it. V8 copies a text of twelve characters and does not retain the whole header.
   const endOf = (sealed: string) => sealed.slice(-12);
-  const hashOf = (sealed: string) => hash('sha256', sealed, 'base64url');
+  const hashOf = (sealed: string) => hash('sha256', sealed, 'binary');
 
   function set(sealed: string, session: VerifiedSession): void {
-    remembered.set(endOf(sealed), keepsSessions ? { session, hash: hashOf(sealed) } : 'seen');
+    const end = endOf(sealed);
+    wholeSeals.delete(end);
+    if (keepsSessions) session.sealHash = hashOf(sealed);
+    remembered.set(end, keepsSessions ? session : 'seen');
   }
 
   function get(sealed: string): VerifiedSession | undefined {
     const end = endOf(sealed);
-    const entry = remembered.get(end);
-    if (typeof entry !== 'object') return undefined;
-    if (entry.sealed !== undefined) return entry.sealed === sealed ? entry.session : undefined;
-    if (entry.hash !== hashOf(sealed)) return undefined;
+    const session = remembered.get(end);
+    if (typeof session !== 'object') return undefined;
+    const whole = wholeSeals.get(end);
+    if (whole !== undefined) return whole === sealed ? session : undefined;
+    if (session.sealHash !== hashOf(sealed)) return undefined;
     // A copy: as it came, it is a part of the whole `Cookie` header and would keep that in memory.
-    entry.sealed = Buffer.from(sealed).toString();
-    withSeals.set(end, entry);
-    return entry.session;
+    wholeSeals.set(end, Buffer.from(sealed).toString());
+    return session;
   }
 
   function noteVisit(sealed: string, session: VerifiedSession): boolean {
@@ -88,7 +82,7 @@ export function verifiedSessions(max: number, { keepsSessions = true } = {}): Ve
       remembered.set(end, 'seen');
       return false;
     }
-    const isFirstReturn = before === 'seen' || (typeof before === 'object' && !before.session.predecessorReleased);
+    const isFirstReturn = before === 'seen' || (typeof before === 'object' && !before.predecessorReleased);
     session.predecessorReleased = true;
     if (keepsSessions) set(sealed, session);
     else remembered.set(end, 'released');

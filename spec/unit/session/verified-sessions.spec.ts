@@ -57,15 +57,17 @@ describe('verified sessions', () => {
   it('are known by turns, more of them than are kept with their seals', () => {
     const verified = verifiedSessions(1_000);
     const seals = Array.from({ length: 600 }, (_, number) => `${seal('one')}${number}`.slice(1));
-    for (const each of seals) verified.set(each, one);
-    for (let time = 0; time < 2; time += 1) for (const each of seals) expect(verified.get(each)).toBe(one);
+    const sessions = seals.map(session);
+    for (const [index, each] of seals.entries()) verified.set(each, sessions[index]!);
+    for (let time = 0; time < 2; time += 1) expect(seals.map((each) => verified.get(each))).toEqual(sessions);
     for (const each of seals) expect(verified.get(`x${each}`)).toBeUndefined();
   });
 
   it('are so many at most; the one that was not asked for goes first', () => {
     const verified = verifiedSessions(2);
     const seals = ['a', 'b', 'c'].map((text) => seal('one') + text);
-    for (const each of seals.slice(0, 2)) verified.set(each, one);
+    verified.set(seals[0]!, one);
+    verified.set(seals[1]!, session('another'));
     verified.get(seals[0]!);
     verified.noteVisit(seals[2]!, other);
     expect(seals.map((each) => verified.get(each))).toEqual([one, undefined, undefined]);
