@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { connectRedis } from './redis.js';
+import { stepLayers } from './step-layers.js';
 import { apiKey, clientId, password, signingSecret } from './world.js';
 
 const cookieName = 'wos-session';
@@ -109,6 +110,8 @@ export const layers = {
     },
     cookie: compactSeal,
   },
+
+  ...stepLayers({ cookie: compactSeal, valueOf, name: cookieName, answer }),
 
   ...(before && {
     'express-sealed-session (before)': {

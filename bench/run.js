@@ -38,6 +38,7 @@ if (!redis) note('There is no redis-server here: the layers that need one are le
 const names = Object.keys(layers).filter(
   (name) =>
     (redis || !layers[name].needsRedis) &&
+    (!layers[name].onDemand || flags.only) &&
     (!flags.only || [bare, ours, compact, ...flags.only.split(',')].some((each) => each.trim() === name)),
 );
 const provider = await startProcess('provider.js');
