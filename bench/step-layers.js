@@ -1,5 +1,5 @@
 // The steps of a first sight, each alone before one route. Between two requests a step costs more than in a loop, which
-// keeps it in the processor's caches, and it makes what follows cost more. They are measured when `--only` names them.
+// keeps it in the processor's caches, and it makes what follows cost more. They are measured with `--only steps`.
 import {
   createCipheriv,
   createDecipheriv,
@@ -65,17 +65,17 @@ export function stepLayers({ cookie, valueOf, name, answer }) {
       app.get('/', (req, res) => answer(res, user.id));
     },
     cookie,
-    onDemand: true,
+    isStep: true,
   });
   return {
     'read the cookie': layer('read'),
-    'read and decode it': layer('read', 'decode'),
-    'read it, derive a key': layer('read', 'derive'),
-    'read it, decrypt 440 bytes': layer('read', 'decrypt'),
-    'read it, inflate a session': layer('read', 'inflate'),
-    'read it, parse a session': layer('read', 'parse'),
-    'read it, verify RS256': layer('read', 'verify'),
-    'all of these but verify': layer('decode', 'derive', 'decrypt', 'inflate', 'parse'),
-    'all of these': layer('decode', 'derive', 'decrypt', 'inflate', 'parse', 'verify'),
+    '  and decode it': layer('read', 'decode'),
+    '  and derive a key': layer('read', 'derive'),
+    '  and decrypt 440 bytes': layer('read', 'decrypt'),
+    '  and inflate a session': layer('read', 'inflate'),
+    '  and parse a session': layer('read', 'parse'),
+    '  and verify RS256': layer('read', 'verify'),
+    '  and all but verify': layer('read', 'decode', 'derive', 'decrypt', 'inflate', 'parse'),
+    '  and all of these': layer('read', 'decode', 'derive', 'decrypt', 'inflate', 'parse', 'verify'),
   };
 }
