@@ -45,19 +45,24 @@ export function redisLedger({ send, prefix, pollMs, rememberMs }: Settings): Led
   let firstRead: Promise<boolean> | undefined;
   let mayServe = false;
 
-  /** Reads everything that has come. @returns whether it is all */
+  /** Reads everything that has come. */
+  async function readNew(): Promise<void> {
+    for (let isFull = true; isFull;) {
+      const page = await stream.read();
+      if (page === 'lost') {
+        table.forgetTold();
+        stream.rewind();
+      } else {
+        apply(page.entries);
+        ({ isFull } = page);
+      }
+    }
+  }
+
+  /** Reads everything, and gives back what is lost. @returns whether it is all */
   async function readAll(): Promise<boolean> {
     try {
-      for (let isFull = true; isFull;) {
-        const page = await stream.read();
-        if (page === 'lost') {
-          table.forgetTold();
-          stream.rewind();
-        } else {
-          apply(page.entries);
-          ({ isFull } = page);
-        }
-      }
+      await readNew();
     } catch {
       // Redis is away. Each process goes by what it knows.
       return false;
@@ -94,6 +99,8 @@ export function redisLedger({ send, prefix, pollMs, rememberMs }: Settings): Led
     try {
       const lease = ['SET', returnKey, '1', 'PX', String(returnLeaseMs), 'NX'] as const;
       if ((await send(returnKey, lease)) !== 'OK') return;
+      // Another process may have given it back since the last reading.
+      await readNew();
       for (let left = table.listUntold(returnedAtOnce); left.length > 0; left = table.listUntold(returnedAtOnce)) {
         await tell(left);
       }

@@ -166,6 +166,33 @@ describeWithPart('redis', "a fleet's ledger", () => {
       expect([isEnded(late, 'a'), isEnded(late, 'b'), late.freshFromMs(named('c')) > 0]).toEqual([true, true, true]);
     });
 
+    it('is given back once, though another process has found it missing before that', async () => {
+      let release: () => void = () => undefined;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      let isWaiting: () => void = () => undefined;
+      const waiting = new Promise<void>((resolve) => (isWaiting = resolve));
+      const slow = {
+        call: async (command: string, ...args: string[]) => {
+          // It asks whether it may give back, once it has read that everything is gone.
+          if (command === 'SET' && args[0]?.endsWith(':return')) {
+            isWaiting();
+            await held;
+          }
+          return ioredis.call(command, ...args);
+        },
+      };
+      const [one, other] = [ledgerOf(nodeRedis), ledgerOf(slow)];
+      await one.record([entry('a')]);
+      await Promise.all([one.look(), other.look()]);
+      await loseAll();
+      const late = other.look();
+      await waiting;
+      await one.look();
+      release();
+      await late;
+      expect(await records()).toHaveLength(1);
+    });
+
     it('is given back also when another process has added something since', async () => {
       const [one, other] = two();
       await one.record([entry('a')]);
