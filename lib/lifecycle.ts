@@ -90,7 +90,7 @@ export function createLifecycle(settings: LifeSettings) {
   function preloadOnce(): void {
     if (isPreloaded) return;
     isPreloaded = true;
-    // After a handler that answers at once.
+    // By the next turn of the event loop, a handler that answers at once has done so.
     setImmediate(() => {
       // A module that is missing fails the refresh that needs it, before its token is spent.
       Promise.all([preload(), sealing.preload()]).catch(() => undefined);
@@ -100,10 +100,8 @@ export function createLifecycle(settings: LifeSettings) {
   /** Tries each seal. Together they cost no more than one request may. */
   function openEach(brought: readonly string[]): readonly (readonly [string, SessionPayload | SealProblem])[] {
     // Runs of pieces that are no whole seals take no part.
-    const isNew = (sealed: string, index: number) => index === 0 || brought.indexOf(sealed) === index;
-    const candidates = brought
-      .filter((sealed, index) => isNew(sealed, index) && isRecognised(sealed, seals.sealers))
-      .slice(0, maxSeals);
+    const distinct = brought.length === 1 ? brought : [...new Set(brought)];
+    const candidates = distinct.filter((sealed) => isRecognised(sealed, seals.sealers)).slice(0, maxSeals);
     const work = fullWork();
     return candidates.map((sealed, index) => {
       // Each has its share, so that forged ones leave enough for a good one behind them.
