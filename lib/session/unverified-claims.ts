@@ -12,8 +12,8 @@ export function unverifiedClaims(token: string): SessionClaims {
 }
 
 function decoded(token: string): SessionClaims {
-  const [, claims, , ...more] = token.split('.');
-  if (claims === undefined || more.length > 0) return {};
+  const [, claims = '', ...others] = token.split('.');
+  if (others.length !== 1) return {};
   return parseObject(Buffer.from(claims, 'base64url').toString()) ?? {};
 }
 
