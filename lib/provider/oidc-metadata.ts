@@ -31,6 +31,8 @@ export interface MetadataSource {
   readonly optionalEndpoint: (metadata: Metadata, name: Endpoint) => string | undefined;
 }
 
+const askedByBrowsers: ReadonlySet<Endpoint> = new Set(['authorization_endpoint', 'end_session_endpoint']);
+
 const withoutSlash = (url: string) => url.replace(/\/+$/, '');
 
 /** Where the provider is: its metadata, kept and checked, and the addresses that it names. */
@@ -78,10 +80,11 @@ export function metadataSource(options: OidcOptions, tell: Tell): MetadataSource
     return isOne ? { issuer: [issuer] } : { issuer: issuers, tenants };
   }
 
-  /** Where a client that shows a certificate finds the endpoint, some providers say apart (RFC 8705 section 5). */
+  /** Some providers have another address for clients that show a certificate (RFC 8705 section 5). A browser shows none. */
   function addressOf(metadata: Metadata, name: Endpoint): string | undefined {
     const { mtls_endpoint_aliases: aliases } = metadata;
-    return (isMutualTls && isRecord(aliases) ? aliases[name] : undefined) ?? metadata[name];
+    const hasOther = isMutualTls && !askedByBrowsers.has(name) && isRecord(aliases);
+    return (hasOther ? aliases[name] : undefined) ?? metadata[name];
   }
 
   function endpoint(metadata: Metadata, name: Endpoint): string {

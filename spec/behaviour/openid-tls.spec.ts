@@ -50,7 +50,10 @@ const person = { name: 'Ada', email: 'ada@example.com' };
     op.wire.metadata = {
       ...op.wire.metadata,
       token_endpoint: 'https://localhost:1/token',
-      mtls_endpoint_aliases: { token_endpoint: `${issuer}/token` },
+      mtls_endpoint_aliases: {
+        token_endpoint: `${issuer}/token`,
+        authorization_endpoint: 'https://localhost:1/authorize',
+      },
     };
     const agent = { https: new Agent({ ca: certificate, cert: own, key: own }) };
     const { signIn } = await serveOp({}, () => ({ issuer, clientAuthentication: { method }, agent }));
