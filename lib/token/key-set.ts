@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { FlattenedJWSInput, JSONWebKeySet, JWTHeaderParameters } from 'jose';
 import { JWKSNoMatchingKey } from 'jose/errors';
@@ -93,11 +94,11 @@ export function keySet(url: string, agent?: Agents): KeySet {
   let missed: { readonly kid: string | undefined; readonly atMs: number } | undefined;
   let next: Promise<Snapshot<Keys>> | undefined;
 
-  const pauseLeftMs = () => (missed ? missed.atMs + refetchPauseMs - monotonicMs() : 0);
+  const pauseLeftMs = () => (missed ? Math.max(missed.atMs + refetchPauseMs - monotonicMs(), 0) : 0);
 
   /** Fetches the set for an unknown key, once the pause is over. Whatever keys are asked for meanwhile, it is one fetch. */
   function refetchInTurn(): Promise<Snapshot<Keys>> {
-    next ??= wait(pauseLeftMs())
+    next ??= sleep(pauseLeftMs())
       .then(() => keys.refetch())
       .finally(() => {
         next = undefined;
@@ -156,10 +157,4 @@ export function inlineKeySet(jwks: readonly Readonly<Record<string, unknown>>[])
 
 function isNoMatch(error: unknown): boolean {
   return (error as { code?: unknown }).code === JWKSNoMatchingKey.code;
-}
-
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }
