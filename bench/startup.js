@@ -104,7 +104,7 @@ const loadedWhen = onDemand.map((name) => ({
   when: loaded.atImport.includes(name)
     ? 'on import'
     : loaded.afterAnswer.includes(name)
-      ? 'after the first answer'
+      ? 'with the first answer'
       : loaded.afterRefresh.includes(name)
         ? 'by the first refresh'
         : 'by neither',
